@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel import errors
-from tlstunnel.errors import ConfigurationError, Refused, Reset, TunnelError, quote
+from tlstunnel.errors import ConfigurationError, Refused, Reset, TunnelError, oneOf, quote
 from tlstunnel.program.options import OPTIONS
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS
 from tlstunnel.program.pullsettings import POOL_PULL_KEYS
@@ -105,6 +105,14 @@ class ReasonTests(SynchronousTestCase):
         path = ConfigurationError("/etc/pool", "is odd", "try another")
         self.assertEqual(str(path), "/etc/pool: is odd; try another")
         self.assertEqual(path.key, "")
+
+    def test_alternativesAreListedAsInASentence(self) -> None:
+        """
+        With one "or", before the last.
+        """
+        self.assertEqual(oneOf(["a"]), "a")
+        self.assertEqual(oneOf(["a", "b"]), "a or b")
+        self.assertEqual(oneOf(["a", "b", "c"]), "a, b or c")
 
     def test_onlySettingsAreMentioned(self) -> None:
         """

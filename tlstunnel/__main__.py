@@ -11,7 +11,7 @@ from importlib import import_module
 
 from tlstunnel.commands import COMMANDS, INTERRUPTED
 from tlstunnel.program import signals
-from tlstunnel.program.output import isConnection, openStandard, outliveReaders
+from tlstunnel.program.output import complain, isConnection, openStandard, outliveReaders
 from tlstunnel.program.unreadable import beUnreadable
 
 _TUNNEL = ("run", "RunOptions", "")
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         # Something that everybody needs is not to be had, such as descriptors, or room on a disk.
         about = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"tlstunnel: {about}{error.strerror or error}\n")
+        complain(f"{about}{error.strerror or error}")
         return 1
 
 
@@ -76,7 +76,7 @@ def _run(words: list[str]) -> int:
         parsed.parseOptions(words[1:] if name else words)
     except usage.UsageError as error:
         program = " ".join(filter(None, ("tlstunnel", name, parsed.subCommand)))
-        sys.stderr.write(f"tlstunnel: {error}\ntlstunnel: see '{program} --help'\n")
+        complain(f"{error}\nsee '{program} --help'")
         return 2
     code: int = command.main(parsed)
     return code

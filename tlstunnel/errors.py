@@ -58,6 +58,14 @@ def likely(word: str, known: Iterable[str]) -> str:
     return near[0] if near else ""
 
 
+def oneOf(words: Iterable[str]) -> str:
+    """
+    All of C{words}, as a sentence has them of which one is to be chosen: C{a, b or c}.
+    """
+    *several, last = words
+    return f"{', '.join(several)} or {last}" if several else last
+
+
 class ConfigurationError(Exception):
     """
     The tunnel cannot start as it was asked to.

@@ -4,7 +4,6 @@ What twistd needs: the options, the service, and a log that waits for nobody.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,7 +19,7 @@ from tlstunnel.program import signals
 from tlstunnel.program.commandline import TunnelOptions
 from tlstunnel.program.log import lines, textLine
 from tlstunnel.program.makeprocess import makeProcess, sourceOf
-from tlstunnel.program.output import LineOutput
+from tlstunnel.program.output import LineOutput, ascribed, complain
 from tlstunnel.program.syslog import PATHS, SyslogOutput, syslogLines
 from tlstunnel.tls import separation
 
@@ -102,7 +101,7 @@ class Options(TunnelOptions):
         except usage.UsageError as error:
             if self.parent is None:
                 raise
-            sys.stderr.write(f"tlstunnel: {error}\ntlstunnel: see 'twistd tlstunnel --help'\n")
+            complain(f"{error}\nsee 'twistd tlstunnel --help'")
             raise SystemExit(2) from None
 
     def postOptions(self) -> None:
@@ -133,7 +132,7 @@ def makeService(options: Options) -> IService:
                 "give twistd --nodaemon, or run 'tlstunnel'",
             )
     except ConfigurationError as error:
-        raise SystemExit(f"tlstunnel: {error}") from None
+        raise SystemExit(ascribed(str(error))) from None
     except OSError as error:
-        raise SystemExit(f"tlstunnel: {error.strerror or error}") from None
+        raise SystemExit(ascribed(error.strerror or str(error))) from None
     return process

@@ -5,17 +5,13 @@ Tests for L{tlstunnel.client}, against a pool that does what a script says.
 from __future__ import annotations
 
 import array
-import asyncio
 import gc
-import http.client
 import os
-import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -26,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client.scripted import OK, PATIENCE, TOP, ClientTests, Control, sends
+from tests.client.scripted import OK, TOP, ClientTests, Control, sends
 from tlstunnel import client
 from tlstunnel.client import Plaintext, PoolError, asClient, asServer, hello
 
@@ -355,167 +351,6 @@ class HandOverTests(ClientTests):
         self.assertEqual(message.descriptors, [])
 
 
-class ReadAheadTests(ClientTests):
-    """
-    What was read of the network before TLS must not be taken for what came inside it
-    (CVE-2011-0411).
-    """
-
-    def reader(self, said: bytes) -> tuple[socket.socket, socket.socket, Any]:
-        """
-        A connection on which one line has come, and was read.
-        """
-        sock, peer = self.connection()
-        file = sock.makefile("rb")
-        peer.sendall(said)
-        self.assertEqual(file.readline(), b"220 go ahead\n")
-        return sock, peer, file
-
-    def test_whatWasReadAheadIsRefused(self) -> None:
-        """
-        The pool is not even asked.
-        """
-        sock, peer, file = self.reader(b"220 go ahead\n250 injected\n")
-        error = self.assertRaises(
-            PoolError, asClient, sock, "a.test", file=file, path="/nonexistent"
-        )
-        self.assertEqual(error.reason, "read-ahead")
-        self.assertEqual(peer.recv(1), b"")
-        file.close()
-
-    def test_whatIsStillInTheNetworkIsNot(self) -> None:
-        """
-        That may be TLS already, and is for the pool.
-        """
-
-        def script(control: Control) -> None:
-            with control.accepts():
-                self.assertEqual(control.handed.recv(9), b"\x16\x03\x01")
-
-        self.pool(script)
-        sock, peer, file = self.reader(b"220 go ahead\n")
-        peer.sendall(b"\x16\x03\x01")
-        asServer(sock, file=file, path=self.path).close()
-        self.assertTrue(file.closed)
-
-
-class EndTests(ClientTests):
-    """
-    How a connection ends.
-    """
-
-    def ended(self, *said: str, sends: bytes = b"half") -> Plaintext:
-        """
-        A connection that the pool has said C{said} of.
-        """
-
-        def script(control: Control) -> None:
-            with control.accepts() as plain:
-                for each in said:
-                    control.says(each)
-                plain.sendall(sends)
-                plain.shutdown(socket.SHUT_WR)
-                if said:
-                    # What is said in the other direction does not matter.
-                    plain.recv(99)
-
-        return self.handOver(script)
-
-    def test_aTruncationIsNotTakenForAnEnd(self) -> None:
-        """
-        By none of the ways to read.
-        """
-
-        def asyncRead(plain: Plaintext) -> None:
-            async def read() -> None:
-                reader, writer = await asyncio.open_connection(sock=plain)
-                try:
-                    await reader.read()
-                finally:
-                    writer.close()
-
-            asyncio.run(read())
-
-        def recv(plain: Plaintext) -> None:
-            self.assertEqual(plain.recv(9), b"half")
-            plain.recv(9)
-
-        def recvInto(plain: Plaintext) -> None:
-            buffer = bytearray(9)
-            self.assertEqual(plain.recv_into(buffer), 4)
-            plain.recv_into(buffer)
-
-        def makefile(plain: Plaintext) -> None:
-            with plain.makefile("rb") as file:
-                file.read()
-
-        for read in recv, recvInto, makefile, asyncRead:
-            for said, reason in (["end\nreason=truncated\n"], "truncated"), ([], "gone"):
-                plain = self.ended(*said)
-                error = self.assertRaises(PoolError, read, plain)
-                self.assertEqual(error.reason, reason)
-                plain.close()
-                self.assertEqual(plain.howEnded(), reason)
-
-    def test_anEndIsAnEnd(self) -> None:
-        """
-        Nothing that was asked for is one.
-        """
-        with self.ended("end\nreason=closed\n") as plain:
-            self.assertEqual(plain.recv(0), b"")
-            self.assertEqual(plain.recv_into(bytearray()), 0)
-            self.assertEqual(plain.recv(9), b"half")
-            self.assertEqual(plain.recv(9), b"")
-        self.assertEqual(plain.howEnded(), "closed")
-
-    def test_whoWaitsForTheEndInVainIsTold(self) -> None:
-        """
-        That it takes too long.
-        """
-        done = threading.Event()
-
-        def script(control: Control) -> None:
-            with control.accepts():
-                self.assertTrue(done.wait(PATIENCE))
-
-        plain = self.handOver(script)
-        error = self.assertRaises(PoolError, plain.howEnded, 0.02)
-        self.assertEqual(error.reason, "timeout")
-        plain.close()
-        self.assertEqual(plain.howEnded(), "unread")
-        done.set()
-
-    def test_bodiesThatEndWithTheConnection(self) -> None:
-        """
-        C{http.client} closes its socket before it reads such a body: what is known by then is
-        enough.
-        """
-        head = b"HTTP/1.0 200 OK\r\n\r\nhalf"
-        for said, body in ("closed", b"half"), ("truncated", None):
-            plain = self.ended(f"end\nreason={said}\n", sends=head)
-            connection = http.client.HTTPConnection("mail.example.org")
-            connection.sock = plain
-            connection.putrequest("GET", "/")
-            connection.endheaders()
-            response = connection.getresponse()
-            if body is None:
-                self.assertRaises(PoolError, response.read)
-            else:
-                self.assertEqual(response.read(), body)
-            response.close()
-            self.assertEqual(plain.howEnded(), said)
-
-    def test_selectorsKnowIt(self) -> None:
-        """
-        As any other socket.
-        """
-        with self.ended("end\nreason=closed\n") as plain, selectors.DefaultSelector() as selector:
-            plain.setblocking(False)
-            selector.register(plain, selectors.EVENT_READ)
-            self.assertEqual(len(selector.select(PATIENCE)), 1)
-            self.assertEqual(plain.recv(9), b"half")
-
-
 class QuestionTests(ClientTests):
     """
     What can be asked on.
@@ -584,64 +419,6 @@ class QuestionTests(ClientTests):
         self.pool(script)
         self.assertEqual(hello(self.path), {"server": "tlstunnel 1", "verbs": "tls export"})
         self.assertRaises(PoolError, hello, "/nonexistent")
-
-
-class EarlyTests(ClientTests):
-    """
-    Protocols in which a server speaks before TLS, such as MySQL.
-    """
-
-    def early(self, *said: str) -> Plaintext:
-        """
-        A connection whose plaintext comes before anything is known, and then C{said}.
-        """
-
-        def script(control: Control) -> None:
-            with control.accepts("plain\n") as plain:
-                self.assertEqual(plain.recv(8), b"greeting")
-                for each in said:
-                    control.says(each)
-
-        self.pool(script)
-        sock, _ = self.connection()
-        plain = asServer(sock, starttls="mysql", path=self.path)
-        self.addCleanup(plain.close)
-        return plain
-
-    def test_nothingIsProvenUntilItIs(self) -> None:
-        """
-        Nor can anything be asked.
-        """
-        plain = self.early(OK, "end\nreason=closed\n")
-        for ask in (lambda: plain.proven, lambda: plain.export("x"), plain.certificate):
-            error = self.assertRaises(PoolError, ask)
-            self.assertEqual(error.reason, "unverified")
-        plain.sendall(b"greeting")
-        self.assertEqual(plain.verify(PATIENCE).remote, "mail.example.org")
-        self.assertEqual(plain.recv(1), b"")
-        plain.close()
-
-    def test_whoReadsFirstHasProofAfterwards(self) -> None:
-        """
-        Whatever the end is, it is not forgotten that somebody was verified.
-        """
-        plain = self.early(OK, "end\nreason=closed\n")
-        plain.sendall(b"greeting")
-        self.assertEqual(plain.recv(1), b"")
-        self.assertEqual(plain.proven.remote, "mail.example.org")
-        plain.close()
-
-    def test_aRefusalAfterTheGreetingIsAnError(self) -> None:
-        """
-        Whether the program waits for it, or reads.
-        """
-        for read in (lambda plain: plain.verify(PATIENCE)), (lambda plain: plain.recv(1)):
-            plain = self.early("error\nreason=identity\ndetail=nobody knows it\n")
-            plain.sendall(b"greeting")
-            for each in read, lambda plain: plain.verify():
-                error = self.assertRaises(PoolError, each, plain)
-                self.assertEqual((error.reason, error.detail), ("identity", "nobody knows it"))
-            plain.close()
 
 
 class CopyTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.commands.test_identity import CommandTestCase
+from tests.commands.identities import CommandTestCase
 from tlstunnel.commands.agent import Agent
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.intermediate import Intermediate

@@ -1,128 +1,38 @@
 """
-Tests for the command C{tlstunnel identity}, and for L{tlstunnel.tls.checkup} and
-L{tlstunnel.identity.issuer}.
+Tests for the command C{tlstunnel identity}, and for L{tlstunnel.identity.issuer}.
 """
 
 from __future__ import annotations
 
-import getpass
-import io
 import os
 import stat
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-)
-from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import (
-    CLIENT,
-    OTHER_USE,
-    SERVER,
-    Issued,
-    Recipe,
-    alternative,
-    authorityRecipe,
-    der,
-    dns,
-    intermediate,
-    mail,
-    make,
-    named,
-    root,
-    signedWithSHA1,
-)
+from tests.certificates import Issued, Recipe, make, named, root
+from tests.commands.identities import CommandTestCase
 from tests.identity.test_names import identities
-from tlstunnel.commands.identity import IdentityOptions, main
+from tlstunnel.commands.identity import IdentityOptions
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity import issuer
-from tlstunnel.identity.files import makeDirectory, writeFile
+from tlstunnel.identity.files import writeFile
 from tlstunnel.identity.issuer import Authority, createIdentity
 from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pins import keyOf
-from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.verify import verifyIdentity
 from tlstunnel.identity.withdrawal import markWithdrawn
-from tlstunnel.tls import stores
 
 DAY = timedelta(days=1)
 
-
-class _Terminal(io.StringIO):
-    """Standard output that is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-class CommandTestCase(SynchronousTestCase):
-    """A test that runs commands on a pool in a temporary directory."""
-
-    def setUp(self) -> None:
-        """Name the pool, which is not there yet."""
-        self.base = Path(self.mktemp()).absolute()
-        self.base.mkdir()
-        self.path = self.base / "pool"
-        self.pool = Pool(self.path)
-        self.patch(os, "environ", {"HOME": str(self.base)})
-
-    def call(self, *words: str, terminal: bool = False) -> tuple[int, str, str]:
-        """
-        Run a command.
-
-        @return: its exit code, what it printed, and what it complained about.
-        """
-        out, err = (_Terminal() if terminal else io.StringIO()), io.StringIO()
-        self.patch(sys, "stdout", out)
-        self.patch(sys, "stderr", err)
-        options = IdentityOptions()
-        command, *rest = words
-        options.parseOptions([command, "--pool", str(self.path), *rest])
-        try:
-            return main(options), out.getvalue(), err.getvalue()
-        finally:
-            self.patch(sys, "stdout", sys.__stdout__)
-            self.patch(sys, "stderr", sys.__stderr__)
-
-    def succeed(self, *words: str, terminal: bool = False) -> str:
-        """Run a command that works, and return what it printed."""
-        code, out, err = self.call(*words, terminal=terminal)
-        self.assertEqual((code, err), (0, ""))
-        return out
-
-    def fail_(self, *words: str) -> str:
-        """Run a command that does not, and return its one line."""
-        code, out, err = self.call(*words)
-        self.assertEqual((code, out), (1, ""))
-        self.assertRegex(err, r"\Atlstunnel: [^\n]+\n\Z")
-        return err
-
-    def put(self, identity: str, issued: Issued) -> Path:
-        """Put credentials into the pool without the command, and return their directory."""
-        directory = self.path / identity
-        makeDirectory(directory)
-        for name, content in (("fullchain", issued.chainPEM()), ("privkey", issued.keyPEM())):
-            writeFile(directory / f"{name}.pem", content, 0o600, replace=True)
-        return directory
-
-    def trust(self, name: str = "anchors", authority: str = "Root") -> Path:
-        """Make somebody an anchor without the command."""
-        makeDirectory(self.path / "trust")
-        file = self.path / "trust" / f"{name}.pem"
-        file.write_bytes(root(authority).certificate.public_bytes(Encoding.PEM))
-        return file
+_authority = Authority.make(datetime.now(UTC))
 
 
 class CreateTests(CommandTestCase):
@@ -319,185 +229,6 @@ class CreateTests(CommandTestCase):
         self.assertRaises(ConfigurationError, createIdentity, self.pool, identity)
 
 
-_authority = Authority.make(datetime.now(UTC))
-
-
-class ImportTests(CommandTestCase):
-    """C{tlstunnel identity import}"""
-
-    def files(self, issued: Issued) -> tuple[str, ...]:
-        """Write the files to import, which others may read, and return the options for them."""
-        certificate, key = self.base / "cert.pem", self.base / "key.pem"
-        certificate.write_bytes(issued.chainPEM())
-        key.write_bytes(issued.keyPEM())
-        key.chmod(0o644)
-        return "--cert", str(certificate), "--key", str(key)
-
-    def test_takesOver(self) -> None:
-        """Chain and key are copied, and become private."""
-        issued = make(Recipe(san=alternative(dns("example.org")), key="rsa2048"), intermediate())
-        self.succeed("import", "Example.org", *self.files(issued))
-        credentials = self.pool.credentials(Identity.parse("example.org"))
-        self.assertEqual(credentials.certificates, issued.chain)
-        mode = (self.path / "example.org" / "privkey.pem").stat().st_mode
-        self.assertEqual(stat.S_IMODE(mode), 0o600)
-        self.assertFalse((self.path / "ca").exists())
-
-    def test_aWildcard(self) -> None:
-        """It is kept as the domain behind the asterisk, where the names of a tunnel look for it."""
-        issued = make(Recipe(san=alternative(dns("*.example.org"))), root())
-        files = self.files(issued)
-        self.assertIn("*.example.org: in", self.succeed("import", "*.Example.org", *files))
-        credentials = self.pool.credentials(Identity.parse("example.org"))
-        self.assertEqual(credentials.certificates, issued.chain)
-        self.assertIn("is not for *.example.net", self.fail_("import", "*.example.net", *files))
-        self.assertIn("not for example.net", self.fail_("import", "example.net", *files))
-        self.assertIn("not a domain", self.fail_("import", "*.*.org", *files))
-        (self.path / "trust").mkdir()
-        (self.path / "trust" / "anchors.pem").write_bytes(root().chainPEM())
-        _, said, _ = self.call("check", "example.org")
-        self.assertNotIn("not for", said)
-
-    def test_neverOverwrites(self) -> None:
-        """What is there stays as it is, unless that is asked for."""
-        self.succeed("create", "example.org")
-        before = (self.path / "example.org" / "privkey.pem").read_bytes()
-        files = self.files(make(Recipe(san=alternative(dns("example.org"))), root()))
-        self.assertIn("--force", self.fail_("import", "example.org", *files))
-        self.assertEqual((self.path / "example.org" / "privkey.pem").read_bytes(), before)
-        self.succeed("import", "--force", "example.org", *files)
-        self.assertNotEqual((self.path / "example.org" / "privkey.pem").read_bytes(), before)
-
-    def test_whatDoesNotBelongIsRefused(self) -> None:
-        """A certificate of somebody else, or without its key, is not taken over."""
-        good = make(Recipe(san=alternative(mail("x@example.org"))), root())
-        other = make(Recipe(), root())
-        self.assertIn("not for y@", self.fail_("import", "y@example.org", *self.files(good)))
-        mixed = Issued(good.certificate, other.key, good.chain)
-        self.assertIn("does not fit", self.fail_("import", "x@example.org", *self.files(mixed)))
-        files = self.files(good)
-        Path(files[1]).unlink()
-        self.assertIn("No such file", self.fail_("import", "x@example.org", *files))
-        self.assertFalse(self.path.exists())
-
-    def test_whatOpenSSLRefuses(self) -> None:
-        """A key that no handshake would succeed with is refused in one line, at once."""
-        for key in ("rsa1024", "secp256k1"):
-            issued = make(Recipe(san=alternative(dns("a.b")), key=key), root())
-            self.assertIn("OpenSSL does not take", self.fail_("import", "a.b", *self.files(issued)))
-        self.assertFalse(self.path.exists())
-
-    def test_cutFiles(self) -> None:
-        """A bundle that somebody is just writing is not taken."""
-        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
-        files = self.files(issued)
-        Path(files[1]).write_bytes(issued.chainPEM()[:-30])
-        self.assertIn("is cut", self.fail_("import", "example.org", *files))
-
-    def test_oneFile(self) -> None:
-        """A PEM file may have the key and the certificates in it, as stunnel wants it."""
-        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
-        file = self.base / "both.pem"
-        file.write_bytes(issued.keyPEM() + issued.chainPEM())
-        self.succeed("import", "example.org", "--cert", str(file))
-        found = self.pool.credentials(Identity.parse("example.org"))
-        self.assertEqual(found.certificates, issued.chain)
-        file.write_bytes(issued.chainPEM())
-        error = self.fail_("import", "--force", "example.org", "--cert", str(file))
-        self.assertIn("give the file of the key", error)
-
-    def pkcs12(self, issued: Issued, password: bytes | None) -> str:
-        """A file in the form PKCS#12, in which the certificates above are in the wrong order."""
-        authorities = [root().certificate, *issued.chain[1:], root("Other").certificate]
-        protection = BestAvailableEncryption(password) if password else NoEncryption()
-        file = self.base / "file.p12"
-        file.write_bytes(
-            serialize_key_and_certificates(
-                b"name", issued.key, issued.certificate, authorities, protection
-            )
-        )
-        return str(file)
-
-    def test_PKCS12(self) -> None:
-        """The key and the chain come out of it, in order; the pass phrase is asked for."""
-        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
-        for password in (b"secret", b"\xc3\xa9", None):
-            self.patch(sys, "stdin", io.StringIO((password or b"").decode() + "\n"))
-            self.succeed(
-                "import", "--force", "example.org", "--cert", self.pkcs12(issued, password)
-            )
-            found = self.pool.credentials(Identity.parse("example.org"))
-            self.assertEqual(found.certificates, (*issued.chain, root().certificate))
-            self.assertEqual(found.key.public_key(), issued.key.public_key())  # type: ignore[union-attr]  # it is in the file
-
-    def test_PKCS12OnATerminal(self) -> None:
-        """There the pass phrase is not shown."""
-        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
-        file = self.pkcs12(issued, b"secret")
-        self.patch(sys, "stdin", _Terminal())
-        asked: list[str] = []
-
-        def ask(prompt: str) -> str:
-            asked.append(prompt)
-            return "secret"
-
-        self.patch(getpass, "getpass", ask)
-        self.succeed("import", "example.org", "--cert", file)
-        self.assertEqual(asked, [f"Pass phrase of {file}: "])
-
-    def test_PKCS12WhoseQuestionIsNotAnswered(self) -> None:
-        """The end of input is no pass phrase."""
-        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
-        file = self.pkcs12(issued, b"secret")
-        self.patch(sys, "stdin", _Terminal())
-
-        def leave(prompt: str) -> str:
-            raise EOFError
-
-        self.patch(getpass, "getpass", leave)
-        error = self.fail_("import", "example.org", "--cert", file)
-        self.assertIn("its pass phrase is another one", error)
-
-    def test_PKCS12AndAnotherKey(self) -> None:
-        """Which of the two is meant cannot be told."""
-        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
-        file = self.pkcs12(issued, None)
-        error = self.fail_("import", "example.org", "--cert", file, "--key", "other.pem")
-        self.assertIn("--key: is for PEM", error)
-
-    def test_PKCS12ThatCannotBeOpened(self) -> None:
-        """A wrong pass phrase, and an old form, are named together: nobody can tell which it is."""
-        issued = make(Recipe(san=alternative(dns("example.org"))), intermediate())
-        file = self.pkcs12(issued, b"secret")
-        self.patch(sys, "stdin", io.StringIO("wrong\n"))
-        error = self.fail_("import", "example.org", "--cert", file)
-        self.assertIn("its pass phrase is another one", error)
-        self.assertIn(f"openssl pkcs12 -legacy -in {file} -nodes -out NEW", error)
-        self.assertFalse(self.path.exists())
-
-    def test_PKCS12WithoutAKey(self) -> None:
-        """It is somebody's list of certificates."""
-        file = self.base / "file.p12"
-        file.write_bytes(
-            serialize_key_and_certificates(
-                b"name", None, None, [root().certificate], BestAvailableEncryption(b"secret")
-            )
-        )
-        self.patch(sys, "stdin", io.StringIO("secret\n"))
-        error = self.fail_("import", "example.org", "--cert", str(file))
-        self.assertIn("export it again, with the private key", error)
-
-    def test_aFileIsNeeded(self) -> None:
-        """Without one it is not known what is meant."""
-        for words in (["x"], ["x", "--key", "y"]):
-            error = self.assertRaises(
-                usage.UsageError, IdentityOptions().parseOptions, ["import", *words]
-            )
-            self.assertIn(
-                "--cert is missing; write 'tlstunnel identity import [options]", str(error)
-            )
-
-
 class ListTests(CommandTestCase):
     """C{tlstunnel identity list}"""
 
@@ -638,177 +369,6 @@ class RenewTests(CommandTestCase):
         self.aged("a.example", 20)
         self.patch(issuer, "datetime", datetime)
         self.assertIn("ends on", self.fail_("renew", "--force"))
-
-
-class CheckTests(CommandTestCase):
-    """C{tlstunnel identity check}"""
-
-    def problems(self, *expected: str, identity: str = "example.org") -> None:
-        """The check of an identity finds these problems, and no others."""
-        code, out, err = self.call("check", identity)
-        lines = out.splitlines()
-        self.assertEqual((code, err, len(lines)), (1, "", len(expected)), out)
-        for line, words in zip(lines, expected, strict=True):
-            self.assertIn(words, line)
-
-    def proper(self, **changes: object) -> Recipe:
-        """A recipe for example.org."""
-        return Recipe(**{"san": alternative(dns("example.org")), **changes})  # type: ignore[arg-type]
-
-    def test_allIsWell(self) -> None:
-        """What was created is well, and so is what an anchor of the pool issued in two steps."""
-        self.succeed("create", "example.org")
-        self.assertIn("all is well", self.succeed("check", "example.org"))
-        self.trust()
-        self.put("example.org", make(self.proper(), intermediate()))
-        self.succeed("check", "example.org")
-
-    def test_theKeyIsShown(self) -> None:
-        """For those who pin it."""
-        issued = make(self.proper(subject=named("x")))
-        self.put("example.org", issued)
-        said = self.succeed("check", "example.org")
-        self.assertIn(f"; its key is {keyOf(issued.certificate)}", said)
-
-    def test_systemAnchors(self) -> None:
-        """What an authority in the system's store issued is complete."""
-        self.put("example.org", make(self.proper(), root()))
-        self.problems('"CN=Root" is not among the anchors of this machine')
-        bundle = self.base / "bundle.pem"
-        bundle.write_bytes(root().certificate.public_bytes(Encoding.PEM))
-        # OpenSSL reads it from its own environment (X509_STORE_set_default_paths(3)), of which who
-        # shares stores knows nothing.
-        os.putenv("SSL_CERT_FILE", str(bundle))
-        self.addCleanup(os.unsetenv, "SSL_CERT_FILE")
-        stores._known.clear()
-        self.succeed("check", "example.org")
-        self.put("x@example.org", make(Recipe(san=alternative(mail("x@example.org"))), root()))
-        self.problems("not among the anchors of this machine", identity="x@example.org")
-
-    def test_selfSigned(self) -> None:
-        """A self-signed certificate is a complete chain."""
-        self.put("example.org", make(self.proper(subject=named("x"))))
-        self.succeed("check", "example.org")
-
-    def test_chain(self) -> None:
-        """A missing intermediate, a wrong order, and somebody else's are found."""
-        self.trust()
-        issued = make(self.proper(), intermediate())
-        self.put("example.org", Issued(issued.certificate, issued.key, issued.chain[:1]))
-        self.problems('"CN=Intermediate" is not among the anchors of this machine')
-
-    def test_moreThanTheChain(self) -> None:
-        """
-        What a peer does without does no harm: the root itself, an expired other issuer of it at the
-        end, and what belongs to somebody else.
-        """
-        self.trust()
-        issued = make(self.proper(), intermediate())
-        old = make(authorityRecipe("Root", end=timedelta(minutes=-1)), root("Old"), root().key)
-        stranger = make(Recipe(), root())
-        for more in (root().certificate, old.certificate, stranger.certificate):
-            self.put("example.org", Issued(issued.certificate, issued.key, (*issued.chain, more)))
-            self.succeed("check", "example.org")
-
-    def test_anchorsThatAreNone(self) -> None:
-        """An anchor that has expired, or is no CA, is believed by nobody."""
-        self.trust()
-        for authority, says in (
-            (make(authorityRecipe("Root X", end=timedelta(minutes=-1))), "has expired"),
-            (make(authorityRecipe("Root Y", isAuthority=False)), "not a CA"),
-        ):
-            file = self.path / "trust" / "anchors.pem"
-            file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
-            self.put("example.org", make(self.proper(), authority))
-            self.problems(says)
-
-    def test_signatures(self) -> None:
-        """A signature with SHA-1 is too weak, rather than none."""
-        self.trust()
-        issued = make(self.proper(), root())
-        self.put("example.org", signedWithSHA1(issued, root()))
-        self.problems("SHA-1")
-
-    def test_keysThatOpenSSLRefuses(self) -> None:
-        """What no handshake succeeds with is found before there is one."""
-        self.trust()
-        self.put("example.org", make(self.proper(key="rsa1024"), root()))
-        self.problems("OpenSSL does not take this certificate and its key (ee key too small)")
-
-    def test_soon(self) -> None:
-        """All is not well two days before the end."""
-        self.trust()
-        days = {"start": timedelta(days=-88), "end": timedelta(days=2, hours=1)}
-        self.put("example.org", make(self.proper(**days), root()))
-        self.problems("the certificate expires in 2 days")
-
-    def test_eitherRole(self) -> None:
-        """A certificate that is good for servers only, or clients only, is good."""
-        self.trust()
-        for purpose in (SERVER, CLIENT):
-            self.put("example.org", make(self.proper(purposes=(purpose,)), root()))
-            self.succeed("check", "example.org")
-        self.put("example.org", make(self.proper(purposes=(OTHER_USE,)), root()))
-        self.problems("not for this purpose")
-
-    def test_dates(self) -> None:
-        """Certificates from the past and the future are found, the whole chain along."""
-        self.trust()
-        self.put("example.org", make(self.proper(end=timedelta(minutes=-1)), root()))
-        self.problems("the certificate expired on")
-        old = make(authorityRecipe("Old", end=timedelta(minutes=-1)), root())
-        self.put("example.org", make(self.proper(start=timedelta(hours=1)), old))
-        self.problems("the certificate is not valid before")
-        self.put("example.org", make(self.proper(), old))
-        self.problems("has expired (at depth 1)")
-
-    def test_keyAndPermissions(self) -> None:
-        """A key that others can read, and one that does not fit, are found together."""
-        self.trust()
-        directory = self.put("example.org", make(self.proper(), root()))
-        (directory / "privkey.pem").chmod(0o640 if os.geteuid() else 0o604)
-        self.problems("can be read by others")
-        (directory / "privkey.pem").write_bytes(make(Recipe()).keyPEM())
-        self.problems("can be read by others", "does not fit")
-
-    def test_names(self) -> None:
-        """A certificate of somebody else is found, also an unreadable one."""
-        self.trust()
-        self.put("example.org", make(Recipe(san=alternative(dns("a.example"))), root()))
-        self.problems('is for "a.example", and not for example.org')
-        self.put("example.org", make(Recipe(san=der(0x04)), root()))
-        self.problems("unreadable")
-
-    def test_aLineageWithANumber(self) -> None:
-        """certbot puts a number behind a name that it has already; who it is does not change."""
-        self.trust()
-        self.put("example.org-0001", make(self.proper(), root()))
-        self.assertIn("all is well", self.succeed("check", "example.org-0001"))
-        self.put("example.net-0001", make(self.proper(), root()))
-        self.problems("not for example.net", identity="example.net-0001")
-        san = alternative(dns("example.org-0002"))
-        self.put("example.org-0002", make(self.proper(san=san), root()))
-        self.succeed("check", "example.org-0002")
-
-    def test_files(self) -> None:
-        """Files that are missing or broken are named, each once."""
-        directory = self.put("example.org", make(self.proper(), root()))
-        (directory / "privkey.pem").unlink()
-        (directory / "fullchain.pem").write_bytes(b"x")
-        self.problems("privkey.pem: cannot be read", "fullchain.pem: holds no certificates")
-
-    def test_hostileIssuer(self) -> None:
-        """What a certificate says of its issuer is escaped."""
-        authority = make(
-            Recipe(subject=((NameOID.COMMON_NAME, "\x1b[2J\n\u2028x"),), isAuthority=True)
-        )
-        self.put("example.org", make(self.proper(), authority))
-        self.problems("is not among the anchors")
-
-    def test_notThere(self) -> None:
-        """An identity that is not there is no problem of it, but an error."""
-        self.path.mkdir()
-        self.assertIn("identity create", self.fail_("check", "example.org"))
 
 
 class TrustTests(CommandTestCase):

@@ -11,10 +11,11 @@ import stat
 
 from twisted.python import usage
 
-from tests.commands.test_identity import CommandTestCase
+from tests.commands.identities import CommandTestCase
 from tlstunnel.identity.caller import Caller
 from tlstunnel.identity.disclosure import whomToShow
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.permission import ourName
 from tlstunnel.identity.users import mayUse
 
 ALICE = Identity.parse("alice@example.test")
@@ -65,12 +66,12 @@ class AllowTests(RulesTestCase):
             "'user 5'", self.complaint("allow", "--remove", "alice@example.test", "user:5")
         )
         said = self.succeed("allow", "--remove", "alice@example.test", "user:6")
-        self.assertIn("nobody but root", said)
+        self.assertIn("root and the user that runs", said)
 
     def test_nothingIsChanged(self) -> None:
         """Whoever only asks."""
         said = self.succeed("allow", "alice@example.test")
-        self.assertIn("nobody but root", said)
+        self.assertIn("root and the user that runs", said)
         self.assertFalse(self.users.exists())
 
     def test_mistakes(self) -> None:
@@ -128,7 +129,8 @@ class DiscloseTests(RulesTestCase):
         said = self.succeed("disclose", "SHOP.test", "www.example.test", "alice@example.test", "-")
         self.assertEqual(
             said,
-            f"shop.test: alice@example.test, then www.example.test, then nobody ({self.rule})\n",
+            "shop.test: alice@example.test, then www.example.test, then no identity "
+            f"({self.rule})\n",
         )
         self.assertEqual(self.rule.read_text(), "alice@example.test\nwww.example.test\n-\n")
         us = Caller(os.geteuid())
@@ -140,23 +142,22 @@ class DiscloseTests(RulesTestCase):
         self.assertEqual(
             said,
             "www.shop.test: no rule\n"
-            f"There, the programs of user {os.geteuid()} are nobody, unless they ask for an "
-            "identity.\n",
+            f"There, the programs of user {ourName()} show no identity, unless they ask for one.\n",
         )
         self.succeed("disclose", ".shop.test", "alice@example.test", "@example.test")
         said = self.succeed("disclose", "www.shop.test")
         self.assertIn(".shop.test.txt)\nThere, the programs of user ", said)
-        self.assertIn(" are alice@example.test.\n", said)
+        self.assertIn(" show alice@example.test.\n", said)
         said = self.succeed("disclose", "--user", "64001", "www.shop.test")
         self.assertIn("a pseudonym of example.test", said)
         self.succeed("disclose", "other.test", "alice@example.test")
         said = self.succeed("disclose", "--user", "64001", "other.test")
-        self.assertIn("are nobody, as they may use none of these", said)
+        self.assertIn("show no identity, as they may use none of these", said)
         said = self.succeed("disclose", "--user", ROOT, "other.test")
-        self.assertIn(f"the programs of user {ROOT} are alice@example.test", said)
+        self.assertIn(f"the programs of user {ROOT} show alice@example.test", said)
         self.succeed("disclose", "no.test", "-")
-        self.assertIn("are nobody.\n", self.succeed("disclose", "no.test"))
-        self.assertIn("are nobody.\n", self.succeed("disclose", "elsewhere.test"))
+        self.assertIn("show no identity.\n", self.succeed("disclose", "no.test"))
+        self.assertIn("show no identity.\n", self.succeed("disclose", "elsewhere.test"))
 
     def test_onlyLooking(self) -> None:
         """Makes no pseudonym."""
@@ -185,7 +186,7 @@ class DiscloseTests(RulesTestCase):
         said = self.succeed("disclose", "--remove", "shop.test", "@example.test")
         self.assertEqual(said, f"shop.test: alice@example.test ({self.rule})\n")
         said = self.succeed("disclose", "--remove", "shop.test", "alice@example.test")
-        self.assertEqual(said, f"shop.test: nobody ({self.rule})\n")
+        self.assertEqual(said, f"shop.test: no identity ({self.rule})\n")
         self.assertIn("it says: nothing", self.complaint("disclose", "--remove", "shop.test", "-"))
 
     def test_noRuleAnyMore(self) -> None:
@@ -195,7 +196,7 @@ class DiscloseTests(RulesTestCase):
         self.rule.write_text("non sense")
         self.assertIn("line 1", self.complaint("disclose", "shop.test"))
         said = self.succeed("disclose", "--remove", "shop.test")
-        self.assertEqual(said, f"shop.test: nobody ({self.path / 'disclose' / '..txt'})\n")
+        self.assertEqual(said, f"shop.test: no identity ({self.path / 'disclose' / '..txt'})\n")
         said = self.complaint("disclose", "--remove", "shop.test")
         self.assertIn("shop.test.txt: is not there; 'tlstunnel identity list' shows which", said)
 
@@ -227,13 +228,13 @@ class DiscloseTests(RulesTestCase):
             "alice@example.test  user 5, group 6\n"
             "\n"
             "TO          WE ARE\n"
-            ".shop.test  alice@example.test, then nobody\n"
+            ".shop.test  alice@example.test, then no identity\n"
             "forum.test  @example.test\n",
         )
         self.users.write_text("nonsense")
         (self.path / "disclose" / "README").touch()
         said = self.succeed("list")
-        self.assertIn("nobody: ", said)
+        self.assertIn("nobody, as this is broken: ", said)
         self.assertIn("broken: ", said)
 
     def test_checkTellsOfBrokenRules(self) -> None:

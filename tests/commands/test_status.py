@@ -192,7 +192,7 @@ class CommandTests(StatusTests):
             code, text, errors = await deferToThread(run, command, "--status", address)
             self.assertEqual((code, text), (1, ""))
             self.assertRegex(
-                errors, rf"\Atlstunnel: --status {address}: nobody answers .*; see .*\n\Z"
+                errors, rf"\Atlstunnel: --status {address}: nothing answers there .*; see .*\n\Z"
             )
 
     def answering(self, *said: bytes) -> str:
@@ -296,7 +296,7 @@ class CommandTests(StatusTests):
         for text, problem in (
             ("[tunnel.web]\n", r":1: status.local: is missing, .*; add a table \[status\]"),
             ('[status]\nlocal = "nowhere"\n', r":2: status.local: .*; write nowhere:PORT"),
-            ("[status\n", r":1: has no \] where the name of a table should end"),
+            ("[status\n", r":1: has no \] behind the name of a table: \[status; write \[status\]"),
         ):
             file = self.file(text)
             for command in ("status", "health"):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from tests.commands.test_identity import CommandTestCase
+from tests.commands.identities import CommandTestCase
 from tlstunnel.commands import token
 from tlstunnel.commands.token import pinOfToken
 from tlstunnel.identity.keyreference import KeyReference, ReferenceKind, writeReference

@@ -17,20 +17,13 @@ from pathlib import Path
 from twisted.python import usage
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.program.test_program import TOP, WAIT_SECONDS
+from tests.program.processes import TOP, WAIT_SECONDS
 from tlstunnel.address import InheritedAddress
 from tlstunnel.commands import unit as command
 from tlstunnel.commands.agent import Agent
 from tlstunnel.commands.pool import Serve
 from tlstunnel.commands.run import RunOptions
-from tlstunnel.commands.unit import (
-    SERVICES,
-    UNITS,
-    UnitOptions,
-    findProgram,
-    obstacles,
-    unit,
-)
+from tlstunnel.commands.unit import SERVICES, UNITS, UnitOptions, findProgram, obstacles, unit
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.program.poolsettings import SOCKET
 

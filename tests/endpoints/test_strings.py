@@ -44,7 +44,7 @@ BAD_CLIENTS = {
     "tlstunnel:a b:25": "tlstunnel: a b port 25: ",
     "tlstunnel:a:25:starttls=smpt": "starttls= there is no protocol 'smpt'; did you mean smtp?",
     "tlstunnel:a:25:starttls=ftp": "starttls=ftp: has data connections beside this one",
-    "tlstunnel:127.0.0.1:25": "remote= is missing, and 127.0.0.1:25 names nobody",
+    "tlstunnel:127.0.0.1:25": "remote= is missing, and 127.0.0.1:25 does not name",
     "tlstunnel:a:25:remote=@@": "remote=@@: ",
     "tlstunnel:a:25:local=@": "local=@: ",
     "tlstunnel:a:25:minimum=1.1": "minimum=1.1: is no version that we speak; give 1.2 or 1.3",
@@ -53,7 +53,7 @@ BAD_CLIENTS = {
     "tlstunnel:a:25:timeout=soon": "timeout=soon is no time; give seconds",
     "tlstunnel:a:25:timeout=-1": "timeout=-1 is no time",
     "tlstunnel:a:25:timeout=nan": "timeout=nan is no time",
-    "tlstunnel:a:25:option=x": "option=x: TLS from the first byte has no such option",
+    "tlstunnel:a:25:option=x": "option=x: TLS from the first byte has no options",
 }
 
 BAD_SERVERS = {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.identity.test_names import identities, selectors
+from tests.identity.test_names import concreteness, identities, selectors
 from tests.identity.test_spiffe import workloads, workloadSelectors
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.access import AccessList, readList
@@ -41,7 +41,7 @@ class AccessListTests(SynchronousTestCase):
         matching = [each for each in denied if each.matches(identity)]
         self.assertEqual(found is not None, bool(matching))
         if found is not None:
-            self.assertEqual(found, max(matching, key=lambda each: each.concreteness))
+            self.assertEqual(found, max(matching, key=concreteness))
 
     @given(st.data(), st.lists(identities | workloads, min_size=1, max_size=4))
     def test_theFirstSelectorDecidesWhoItIs(
@@ -63,7 +63,7 @@ class AccessListTests(SynchronousTestCase):
         """
         for denied in (), parsed("a.example"):
             self.assertIsNone(AccessList((), denied).first([Identity.parse("b.example")]))
-        self.assertEqual(str(AccessList(())), "nobody")
+        self.assertEqual(str(AccessList(())), "an empty list")
 
     def test_wildcardsThatCouldStandForWhoIsDenied(self) -> None:
         """

@@ -136,8 +136,8 @@ class FormsTests(SynchronousTestCase):
             (b"hello", False, "-----BEGIN CERTIFICATE-----"),
             (b"hello", True, "-----BEGIN PRIVATE KEY-----"),
             (b"0\x80", False, "-----BEGIN CERTIFICATE-----"),
-            (b"", False, "write it again"),
-            (b"", True, "write it again"),
+            (b"", False, "give a file with certificates"),
+            (b"", True, "give a file with the private key"),
         ):
             path = self.file(content)
             self.assertIn(words, self.remedy(path, isKey), content)

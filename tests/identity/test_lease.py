@@ -258,7 +258,7 @@ class AskNowTests(SynchronousTestCase):
             self.path.unlink()
         over.set()
         error = self.assertRaises(Refusal, askNow, self.path, message(b"?"))
-        self.assertIn("nobody answers there", str(error))
+        self.assertIn("nothing answers there", str(error))
         self.assertIn("tlstunnel identity agent", error.remedy)
         error = self.assertRaises(Refusal, askNow, self.base / ("x" * 108), message(b"?"))
         self.assertIn("give a shorter one", error.remedy)

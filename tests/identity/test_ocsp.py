@@ -69,7 +69,11 @@ BAD_ONES: tuple[tuple[str, bytes, str], ...] = (
     ("stale", makeAnswer(LEAF, start=-3 * HOUR, end=-HOUR), "expired"),
     ("from the future", makeAnswer(LEAF, start=HOUR), "future"),
     ("without an end", makeAnswer(LEAF, end=None), "nextUpdate"),
-    ("unknown", makeAnswer(LEAF, status=ocsp.OCSPCertStatus.UNKNOWN), "nobody knows"),
+    (
+        "unknown",
+        makeAnswer(LEAF, status=ocsp.OCSPCertStatus.UNKNOWN),
+        "is not known",
+    ),
     (
         "no answer",
         ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER).public_bytes(

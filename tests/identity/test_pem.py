@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +22,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Recipe, intermediate, make, numberedZero, root
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.identity import pem
+from tlstunnel.identity import pem, soundness
 from tlstunnel.identity.pem import loadCertificates, loadKey, loadReadable, readFile
+from tlstunnel.identity.soundness import Soundness
 
 ISSUED = make(Recipe(), intermediate())
 BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -189,7 +189,8 @@ class LoadKeyTests(PEMTestCase):
             return load_pem_private_key(content, password, **given)
 
         self.patch(pem, "load_pem_private_key", loaded)
-        self.patch(pem, "_SOUND", OrderedDict())
+        self.known = Soundness()
+        self.patch(soundness, "known", self.known)
         self.path = Path(self.mktemp())
         self.path.touch(mode=0o600)
 
@@ -209,24 +210,27 @@ class LoadKeyTests(PEMTestCase):
         """
         Whose numbers do not belong together; also after it was read before.
         """
-        one, other = (rsa.generate_private_key(65537, 1024).private_numbers() for _ in range(2))
+        one = rsa.generate_private_key(65537, 1024).private_numbers()
         broken = rsa.RSAPrivateNumbers(
-            one.p, one.q, other.d, one.dmp1, one.dmq1, one.iqmp, one.public_numbers
+            one.p, one.q, one.d - 2, one.dmp1, one.dmq1, one.iqmp, one.public_numbers
         )
         key = broken.private_key(unsafe_skip_rsa_key_validation=True)
         self.path.write_bytes(pemOf(key))
         for _ in range(3):
             self.assertRaises(ConfigurationError, loadKey, self.path)
         self.assertEqual(self.asked, [True] * 3)
+        self.known.add(self.path.read_bytes(), isSound=False)
+        self.assertRaises(ConfigurationError, loadKey, self.path)
+        self.assertEqual(self.asked, [True] * 3)
 
     def test_soManyAreRemembered(self) -> None:
         """
         And no more.
         """
-        self.patch(pem, "MOST_SOUND", 1)
+        self.patch(soundness, "MOST_KNOWN", 1)
         first, second = (pemOf(rsa.generate_private_key(65537, 1024)) for _ in range(2))
         for each in (first, second, first):
             self.path.write_bytes(each)
             loadKey(self.path)
         self.assertEqual(self.asked, [True] * 3)
-        self.assertEqual(len(pem._SOUND), 1)
+        self.assertEqual(len(self.known._found), 1)

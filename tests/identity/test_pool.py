@@ -138,7 +138,7 @@ class CredentialsTests(PoolTestCase):
             (directory / "example.org-0001" / "fullchain.pem").write_bytes(b"")
             error = self.problem(pool.credentials, HOST)
             self.assertIn("certbot certonly -d example.org'", error.remedy)
-            self.assertIn("who is there: example.org-0001", error.remedy)
+            self.assertIn("one that is there: example.org-0001", error.remedy)
             for call in (pool.credentials, pool.anchorsFor):
                 self.assertNotIn("tlstunnel identity", self.problem(call, USER).remedy)
 
@@ -263,7 +263,7 @@ class PrivateKeyTests(PoolTestCase):
                     loadKey(file)
                 else:
                     error = self.problem(loadKey, file)
-                    self.assertRegex(error.remedy, r"run 'ch(mod 600|own \d+) .*privkey.pem'")
+                    self.assertRegex(error.remedy, r"run 'ch(mod 600|own \S+) .*privkey.pem'")
 
     def test_realFile(self) -> None:
         """A file that the world can read is refused, also behind a symbolic link."""

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.identity.test_names import concreteness
 from tlstunnel.identity.names import Identity, KeyIdentity, Kind, Selector, selectorsFor
 
 _names = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=6)
@@ -169,7 +170,7 @@ class WorkloadTests(SynchronousTestCase):
         """
         found = list(selectorsFor(identity))
         self.assertEqual(selector.matches(identity), selector in found)
-        order = [each.concreteness for each in found]
+        order = [concreteness(each) for each in found]
         self.assertEqual(order, sorted(set(order), reverse=True))
 
     @given(workloadSelectors, workloadSelectors)

@@ -354,7 +354,7 @@ class DeniedTests(SynchronousTestCase):
     def test_anEmptyListLetsNobodyIn(self) -> None:
         """Whatever the certificate says."""
         said = self.come("", dns("a.example"), mail("x@a.example"), allowed="")
-        self.assertIn("and not for nobody", said)
+        self.assertIn("and not for an empty list", said)
 
     @given(
         st.lists(st.sampled_from((dns, mail, uri, srv)).flatmap(_someName), min_size=1, max_size=4)

@@ -42,6 +42,7 @@ PACKAGES = {
     "unshare": "util-linux",
     "env": "coreutils",
     "php": "php-cli",
+    "mbsync": "isync",
 }
 
 

@@ -226,7 +226,7 @@ class AgentTests(InteropTestCase):
             self.assertTrue(self.serves())
             until(lambda: not self.serves(), "the end of the certificate")
             openssl(self.server.port, "www.example.org", self.root).expectFailure("internal error")
-            for said in ("nobody answers there", "our own certificate for this name has ended"):
+            for said in ("nothing answers there", "our own certificate for this name has ended"):
                 self.assertSays(said, self.server)
         finally:
             self.agent.start()

@@ -90,7 +90,7 @@ class ServerTests(_Endpoints):
             (self.plain.port, NAME, "refused: "),
         ):
             endpoint = self.client(f"127.0.0.1:{port}", name, starttls="smtp")
-            printed = self.mail(endpoint, "to nobody")
+            printed = self.mail(endpoint, "to no server")
             self.assertIn(why, printed)
             self.assertNotIn("sent\n", printed)
 

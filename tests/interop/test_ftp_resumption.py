@@ -174,6 +174,19 @@ class ServerModeTests(InteropTestCase):
             self.assertData(tunnel, (True, "clean"), (True, "clean"), (None, "identity"))
         record("ftp", "server", "ftplib", "data connections resume the session")
 
+    def test_anUploadNeedReadNothing(self) -> None:
+        """
+        Of a client that has closed its socket, with a ticket in it that it has not read, the system
+        resets the connection: so do those of Ruby and of Java.
+        """
+        tunnel = self.serve("--dialect-option", "allow-truncated-uploads")
+        client = self.client(tunnel, Resuming, ssl.TLSVersion.TLSv1_3)
+        data = client.transfercmd("STOR unread.txt")
+        data.sendall(CONTENTS)
+        data.close()
+        self.assertEqual(client.getline()[:3], "226")
+        self.assertEqual((self.server.home / "unread.txt").read_bytes(), CONTENTS)
+
     def test_ftplibNeedNot(self) -> None:
         """
         As it never does, in no version, unless the administrator says otherwise.

@@ -21,6 +21,29 @@ from tests.interop.harness import (
 from tests.interop.servers.dovecot import PASSWORD, USER, Dovecot
 
 NAME = "mail.test.example"
+
+MBSYNC = f"""\
+IMAPAccount mail
+Host localhost
+Port {{port}}
+User {USER}
+Pass "{PASSWORD}"
+SSLType STARTTLS
+CertificateFile {{anchors}}
+
+IMAPStore far
+Account mail
+
+MaildirStore near
+Path {{directory}}/
+Inbox {{directory}}/inbox
+
+Channel mail
+Far :far:
+Near :near:
+Create Near
+SyncState *
+"""
 TALK = f'a LOGIN {USER} "{PASSWORD}"\r\nb STATUS INBOX (MESSAGES)\r\nc LOGOUT\r\n'
 
 
@@ -85,7 +108,7 @@ class ServerModeTests(InteropTestCase):
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
-        stage.authority.issue(NAME, "127.0.0.1")
+        stage.authority.issue(NAME, "127.0.0.1", "localhost")
         cls.dovecot = stage.start(Dovecot(stage.directory("dovecot")))
         cls.dovecot.deliver("for all clients")
 
@@ -120,6 +143,20 @@ class ServerModeTests(InteropTestCase):
         mail = "/INBOX;MAILINDEX=1"
         curl("imap", self.port, NAME, self.anchors, *login, path=mail).expect("for all clients")
         record("imap", "server", "curl", "mail fetched")
+
+    def test_mbsync(self) -> None:
+        """
+        mbsync verifies the name, and fetches the mails that are there.
+        """
+        directory = self.stage.directory("mbsync")
+        directory.mkdir()
+        (directory / "mbsyncrc").write_text(
+            MBSYNC.format(directory=directory, port=self.port, anchors=self.anchors)
+        )
+        run(["mbsync", "-c", str(directory / "mbsyncrc"), "mail"]).expect()
+        (mail,) = (directory / "inbox" / "new").iterdir()
+        self.assertIn("for all clients", mail.read_text())
+        record("imap", "server", "mbsync", "mail fetched")
 
     def test_imaplib(self) -> None:
         """

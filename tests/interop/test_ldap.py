@@ -14,6 +14,7 @@ from tests.interop.harness import (
     InteropTestCase,
     Outcome,
     Stage,
+    find,
     gnutls,
     openssl,
     record,
@@ -26,6 +27,21 @@ NAME = "ldap.test.example"
 
 #: An UnbindRequest, at which a server closes.
 UNBIND = "\x30\x05\x02\x01\x05\x42\x00"
+
+#: Net::LDAP, which prints what it finds.
+PERL = """\
+use Net::LDAP;
+my $ldap = Net::LDAP->new("127.0.0.1", port => $ENV{LDAP_PORT}, timeout => 20) or die $@;
+for my $done (
+    $ldap->start_tls(verify => "require", cafile => $ENV{LDAP_CA}),
+    $ldap->bind($ENV{LDAP_DN}, password => $ENV{LDAP_PASSWORD}),
+) {
+    die $done->error if $done->code;
+}
+my $found = $ldap->search(base => $ENV{LDAP_DN}, scope => "base", filter => "(objectClass=*)");
+print $_->ldif for $found->entries;
+$ldap->unbind;
+"""
 
 
 def search(port: int, *options: str, anchors: Path = Path("/dev/null")) -> Outcome:
@@ -134,6 +150,20 @@ class ServerModeTests(InteropTestCase):
         """
         search(self.port, "-ZZ", anchors=self.anchors).expect(f"mail: {MAIL}")
         record("ldap", "server", "ldapsearch", "entry found")
+
+    def test_perl(self) -> None:
+        """
+        Net::LDAP verifies the name.
+        """
+        told = {
+            "LDAP_PORT": str(self.port),
+            "LDAP_CA": str(self.anchors),
+            "LDAP_DN": USER,
+            "LDAP_PASSWORD": PASSWORD,
+        }
+        find("/usr/share/perl5/Net/LDAP.pm", "libnet-ldap-perl")
+        run(["perl", "-e", PERL], environment=told).expect(f"mail: {MAIL}")
+        record("ldap", "server", "libnet-ldap-perl", "entry found")
 
     def test_ldap3(self) -> None:
         """

@@ -304,7 +304,7 @@ class ServerModeTests(BackendTests):
                 with contextlib.suppress(ConnectionError):
                     while scanner.recv(1000):
                         pass
-        until(lambda: tunnel.log.count(" to nobody: ") == 4, "the end of all four")
+        until(lambda: tunnel.log.count(" to no backend: ") == 4, "the end of all four")
         self.assertEqual(number(), before + 1)
 
 

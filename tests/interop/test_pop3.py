@@ -119,6 +119,20 @@ class ServerModeTests(InteropTestCase):
         curl("pop3", self.port, NAME, self.anchors, *login, path="/1").expect("for all clients")
         record("pop3", "server", "curl", "mail fetched")
 
+    def test_mpop(self) -> None:
+        """
+        mpop verifies the name, and sees no second STLS.
+        """
+        directory = self.stage.directory("mpop")
+        directory.mkdir()
+        where = ("--host=127.0.0.1", f"--port={self.port}", f"--tls-host-override={NAME}")
+        tls = ("--tls=on", "--tls-starttls=on", f"--tls-trust-file={self.anchors}")
+        login = (f"--user={USER}", f"--passwordeval=echo '{PASSWORD}'", "--keep=on")
+        files = (f"--uidls-file={directory}/uidls", f"--delivery=mbox,{directory}/mbox")
+        run(["mpop", "--file=/dev/null", *where, *tls, *login, *files]).expect()
+        self.assertIn("for all clients", (directory / "mbox").read_text())
+        record("pop3", "server", "mpop", "mail fetched")
+
     def test_poplib(self) -> None:
         """
         Python's own client verifies the address, and sees no second STLS.

@@ -13,6 +13,7 @@ import psycopg
 from tests.interop.harness import (
     InteropTestCase,
     Outcome,
+    ServerCertificate,
     Stage,
     find,
     gnutls,
@@ -21,6 +22,7 @@ from tests.interop.harness import (
     run,
     until,
 )
+from tests.interop.servers.pgbouncer import PgBouncer
 from tests.interop.servers.postgresql import (
     DATABASE,
     NEWER_PSQL,
@@ -186,6 +188,40 @@ class ClientModeTests(InteropTestCase):
         tunnel = self.clientMode(self.remote, "other.test.example", "postgresql")
         psql(tunnel.port, "sslmode=disable").expectFailure()
         until(lambda: "other.test.example" in tunnel.log and NAME in tunnel.log, "the reason")
+
+
+class PgBouncerTests(InteropTestCase):
+    """
+    A pool of connections, with TLS and without, in front of a server.
+    """
+
+    server: ClassVar[PostgreSQL]
+    certificate: ClassVar[ServerCertificate]
+
+    @classmethod
+    def prepare(cls, stage: Stage) -> None:
+        cls.server = stage.start(PostgreSQL(stage.directory("postgresql")))
+        cls.certificate = stage.authority.issue(NAME)
+
+    def test_aRowIsSelectedInClientMode(self) -> None:
+        """
+        PgBouncer lets nobody in without TLS.
+        """
+        bouncer = PgBouncer(self.stage.directory("pgbouncer"), self.server, self.certificate)
+        self.stage.start(bouncer)
+        tunnel = self.clientMode(f"127.0.0.1:{bouncer.port}", NAME, "postgresql")
+        psql(tunnel.port, "sslmode=disable").expect(TITLE)
+        record("postgresql", "client", bouncer, "row selected by psql")
+
+    def test_aRowIsSelectedInServerMode(self) -> None:
+        """
+        PgBouncer knows no TLS.
+        """
+        bouncer = self.stage.start(PgBouncer(self.stage.directory("pgbouncer"), self.server))
+        tunnel = self.serverMode(f"127.0.0.1:{bouncer.port}", NAME, "postgresql")
+        anchors = f"sslrootcert={self.stage.authority.anchors}"
+        psql(tunnel.port, "sslmode=verify-full", anchors).expect(TITLE)
+        record("postgresql", "server", bouncer, "row selected by psql, sslmode=verify-full")
 
 
 class DirectClientModeTests(InteropTestCase):

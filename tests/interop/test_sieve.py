@@ -14,6 +14,7 @@ from tests.interop.harness import (
     gnutls,
     openssl,
     record,
+    run,
     until,
     verified,
 )
@@ -73,7 +74,7 @@ class ServerModeTests(InteropTestCase):
 
     @classmethod
     def prepare(cls, stage: Stage) -> None:
-        stage.authority.issue(NAME)
+        stage.authority.issue(NAME, "localhost")
         cls.dovecot = stage.start(Dovecot(stage.directory("dovecot")))
 
     def setUp(self) -> None:
@@ -98,6 +99,15 @@ class ServerModeTests(InteropTestCase):
             "certificate is trusted", '"SASL" "PLAIN LOGIN"', "Logged in"
         )
         record("sieve", "server", "gnutls-cli", "login to Dovecot")
+
+    def test_sieveConnect(self) -> None:
+        """
+        sieve-connect verifies the name, and lists no scripts, as there are none.
+        """
+        where = ("--server", "localhost", "--port", str(self.port), "--4")
+        login = ("--user", USER, "--passwordfd", "0", "--tlscafile", str(self.anchors))
+        run(["sieve-connect", *where, *login, "--list"], f"{PASSWORD}\n").expect()
+        record("sieve", "server", "sieve-connect", "login to Dovecot")
 
     def test_theServerSpeaksFirstAgain(self) -> None:
         """

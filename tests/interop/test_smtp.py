@@ -282,6 +282,17 @@ class ServerModeTests(InteropTestCase):
         self.postfix.received("through curl")
         record("smtp", "server", "curl", "mail sent")
 
+    def test_msmtp(self) -> None:
+        """
+        msmtp verifies the name, and says EHLO again inside TLS.
+        """
+        where = ("--host=127.0.0.1", f"--port={self.port}", f"--tls-host-override={NAME}")
+        tls = ("--tls=on", "--tls-starttls=on", f"--tls-trust-file={self.anchors}")
+        command = ["msmtp", "--file=/dev/null", *where, *tls, f"--from={SENDER}", RECIPIENT]
+        run(command, str(letter("through msmtp"))).expect()
+        self.postfix.received("through msmtp")
+        record("smtp", "server", "msmtp", "mail sent")
+
     def test_smtplib(self) -> None:
         """
         Python's own client verifies the address, and sees no second STARTTLS.

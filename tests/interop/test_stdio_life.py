@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from tests.interop.harness import InteropTestCase, Stage, find, requireRoot, until
 from tests.interop.test_stdio import NAME, Counting, words
 from tests.interop.tunnel import ENVIRONMENT
-from tests.program.test_program import _AS_STRANGER
+from tests.program.processes import AS_STRANGER
 
 #: Seconds for whatever is awaited.
 PATIENCE = 30.0
@@ -170,7 +170,7 @@ class LifeTests(InteropTestCase):
         command[at : at + 2] = "--trust", str(anchors)
         if True:
             done = subprocess.run(
-                [sys.executable, "-c", _AS_STRANGER, *command[3:]],
+                [sys.executable, "-c", AS_STRANGER, *command[3:]],
                 input=b"x" * 9,
                 capture_output=True,
                 env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},

@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from tests.certificates import Issued, Recipe, alternative, dns, make, root, uri
 from tests.legs import SERVER
 from tests.net.wires import WireTests
-from tlstunnel.errors import TLSFailed, TunnelError
+from tlstunnel.errors import Reset, TLSFailed, TunnelError
 from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.trust import Anchors, Trust
@@ -22,6 +22,7 @@ from tlstunnel.net.handshaking import LIGHT_BYTES, MOST_OF_CLIENT, MOST_OF_SERVE
 from tlstunnel.net.kernel import resetOnClose, unread
 from tlstunnel.net.sharedwire import SharedTLS
 from tlstunnel.net.tlswire import TLS
+from tlstunnel.tls import membio, records
 from tlstunnel.tls.binding import CLIENTS
 from tlstunnel.tls.context import clientContext, serverContext
 from tlstunnel.tls.creators import ClientCreator, Creator
@@ -137,6 +138,13 @@ class HandshakingTests(WireTests):
             self.wire.write(b"back")
             self.assertEqual(self.peer.recv(100), b"back")
 
+    def assertAlerted(self) -> None:
+        """
+        Demand that the peer has an alert.
+        """
+        error = self.assertRaises(SSL.Error, self.peer.recv, 1)
+        self.assertIn("alert", str(error))
+
     def test_aPeerMaySayMuch(self) -> None:
         """
         As one with thousands of names does.
@@ -157,6 +165,7 @@ class HandshakingTests(WireTests):
         self.assertIsInstance(refusal, TLSFailed)
         self.assertEqual(refusal.cause, "long handshake")
         self.assertIn(str(self.most), str(refusal))
+        self.assertAlerted()
 
     def test_whatComesBehindTheHandshakeIsNoneOfIt(self) -> None:
         """
@@ -188,8 +197,7 @@ class HandshakingTests(WireTests):
         """
         self.open(_shown(LIGHT_BYTES, "other.example"))
         self.assertIn("other.example", str(self.refusal()))
-        error = self.assertRaises(SSL.Error, self.peer.recv, 1)
-        self.assertIn("alert", str(error))
+        self.assertAlerted()
 
     def test_anEndInTheMiddleIsSeen(self) -> None:
         """
@@ -268,9 +276,27 @@ class OldClientTests(ClientTests):
         self.wire.handshake()
         self.assertFalse(self.shakePeer())
         self.wire.handshake()
+        self.assertOwed()
+
+    def test_soIsOneBeforeWeHaveAnswered(self) -> None:
+        """
+        It shows when we do.
+        """
+        self.open(_shown(0))
+        self.peer.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        self.wire.handshake()
+        self.assertFalse(self.shakePeer())
+        self.assertOwed()
+
+    def assertOwed(self) -> None:
+        """
+        Demand that a reset of the server is said to come where it had wanted a certificate.
+        """
         resetOnClose(self.far)
         self.far.close()
-        self.assertEqual(self.assertRaises(TunnelError, self.goOn).cause, OWED)
+        failure = self.assertRaises(TunnelError, self.goOn)
+        self.assertIsInstance(failure, Reset)
+        self.assertEqual(failure.cause, OWED)
 
 
 class SharedHandshakingTests(HandshakingTests):
@@ -284,6 +310,14 @@ class SharedHandshakingTests(HandshakingTests):
 class SharedClientTests(ClientTests):
     """
     The same of a client.
+    """
+
+    kind = SharedTLS
+
+
+class SharedOldClientTests(OldClientTests):
+    """
+    The same with TLS 1.2.
     """
 
     kind = SharedTLS
@@ -354,7 +388,8 @@ class SharedUnaskedTests(UnaskedTests):
 
 class UnknownBindingTests(HandshakingTests):
     """
-    Where OpenSSL cannot be given memory, it reads all that there is.
+    Where pyOpenSSL's binding is not what we know, OpenSSL cannot be given memory, and reads all
+    that there is.
     """
 
     def setUp(self) -> None:
@@ -362,7 +397,10 @@ class UnknownBindingTests(HandshakingTests):
         Nobody knows how.
         """
         super().setUp()
-        self.patch(handshaking, "_detour", None)
+        for module in membio, records:
+            self.patch(module, "_isKnown", lambda: False)
+        self.patch(handshaking, "_detour", membio.detour())
+        self.patch(handshaking, "shakeHands", records.handshaker())
 
     def test_moreThanThatIsRefused(self) -> None:
         """
@@ -384,3 +422,12 @@ class UnknownBindingTests(HandshakingTests):
             isUp = self.wire.handshake() is None
             self.assertEqual(unread(self.near), 0)
         self.assertGreater(most, LIGHT_BYTES)
+
+
+class UnknownBindingClientTests(UnknownBindingTests):
+    """
+    The same of a client.
+    """
+
+    isClient = True
+    most = MOST_OF_SERVER

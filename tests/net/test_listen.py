@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import ourName
 from tlstunnel.net import listen
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import (
@@ -193,7 +194,7 @@ class BindTests(SynchronousTestCase):
         assert isinstance(error, ConfigurationError)
         self.assertEqual(error.remedy, f"make the directory {path.parent}")
         for number, remedy in (
-            (errno.EACCES, f"let user {os.geteuid()} write in {path.parent}"),
+            (errno.EACCES, f"let user {ourName()} write in {path.parent}"),
             (errno.EROFS, "choose another path"),
         ):
 

@@ -136,6 +136,32 @@ class TunnelReactorTests(SynchronousTestCase):
         self.reactor.doIteration(1)
         self.assertEqual((first.told, second.told, late.told), (["read"], [], []))
 
+    def test_norIsItForWhoHadTheNumberBefore(self) -> None:
+        """
+        What is read may be the end of who reads it, who then takes nothing more.
+        """
+        old, other = self.pair()
+        spare, _ = self.pair()
+        late = Watched(old.sock)
+
+        def replace() -> None:
+            number = old.fileno()
+            self.reactor.removeReader(old)
+            self.reactor.removeWriter(old)
+            old.sock.close()
+            late.sock = socket.socket(fileno=os.dup2(spare.fileno(), number))
+            self.addCleanup(late.sock.close)
+            self.reactor.addWriter(late)
+
+        old.reading = replace
+        self.reactor.addReader(old)
+        self.reactor.addWriter(old)
+        other.send(b"x")
+        self.reactor.doIteration(1)
+        self.assertEqual((old.told, late.told), (["read"], []))
+        self.reactor.doIteration(1)
+        self.assertEqual(late.told, ["write"])
+
     def loop(self) -> None:
         """
         Run the loop until something stops it.

@@ -202,6 +202,7 @@ class TurnsTests(SynchronousTestCase):
             (TCPAddress("fe80::1%lo", 1), TCPAddress("fe80::2%lo", 1)),
             (UNIXAddress("/one"), UNIXAddress("")),
             (TCPAddress("one.example", 1), TCPAddress("one.example", 2)),
+            (TCPAddress("no\0name", 1), TCPAddress("no\0name", 2)),
         ):
             self.reactor.now += 60
             self.take("", 1)

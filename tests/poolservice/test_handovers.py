@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,15 +16,18 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from tests.keyfiles import noteExaminations, withRSA
 from tests.loopback import CLIENT, SERVER, Encrypted, Plain, Reset, smtpClient, smtpServer
 from tests.poolservice.stage import ME, HandOverTests, Program, reactor
 from tlstunnel.errors import IdentityRefused, TimedOut, TLSFailed, Truncated, TunnelError
+from tlstunnel.identity import soundness
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.local.refusals import TooMany
 from tlstunnel.poolservice import turns
 from tlstunnel.poolservice.refusals import BadPool, NoRemote, NotForCaller
 from tlstunnel.poolservice.wanted import Demand
+from tlstunnel.tls import keycheck
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.prepared import Prepared
 
@@ -75,6 +79,38 @@ class CourseTests(HandOverTests):
                 self.wanted(False), exchange, name=who.domain.encode()
             )
             self.assertEqual(handOver.local, who)
+
+    async def test_aKeyThatIsReadFirstIsExaminedInAThread(self) -> None:
+        """
+        Once for all who need it: of an RSA key that takes longer than others may wait.
+        """
+        examined = noteExaminations(self)
+        for who in (CLIENT, SERVER):
+            withRSA(self.pool, who)
+        wanted = self.wanted(True, local=CLIENT)
+        _, handOver, _ = await self.handOver(wanted, exchange, showing=SERVER)
+        self.assertEqual(handOver.record.identity, SERVER)
+        for _ in range(2):
+            _, handOver, _ = await self.handOver(self.wanted(False, local=SERVER), exchange)
+            self.assertEqual(handOver.local, SERVER)
+        self.assertEqual(len(examined), 2)
+        self.assertNotIn(threading.main_thread(), examined)
+
+    async def test_aKeyThatIsNotSoundIsRefused(self) -> None:
+        """
+        As the pool's fault, at once where that is known.
+        """
+        self.patch(soundness, "known", soundness.Soundness())
+        self.patch(keycheck, "isSound", lambda key: False)
+        for wanted in (self.wanted(False, local=SERVER), self.wanted(True, local=SERVER)):
+            withRSA(self.pool, SERVER)
+            program = Program(self.handOvers)
+            sock, _ = self.pair()
+            self.handOvers.begin(program, wanted, sock)
+            self.assertIsInstance(await program.over, BadPool)
+            again, _ = self.pair()
+            self.assertRaises(BadPool, self.handOvers.begin, program, wanted, again)
+            again.close()
 
     async def test_aUserIsShownToNobodyWhoAsksForAHost(self) -> None:
         """Where a server may be several, and one of them is a user: another host is refused."""

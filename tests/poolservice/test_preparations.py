@@ -46,7 +46,9 @@ class PreparationsTests(SynchronousTestCase):
         """What a client gets."""
         dialect = find(fields.pop("dialect", "none"))
         wanted = Wanted(True, dialect, remote=Identity.parse(remote), **fields)
-        return self.preparations.forClient(wanted, CLIENT, uid)
+        found = self.preparations.forClient(wanted, CLIENT, uid)
+        assert isinstance(found, Prepared)
+        return found
 
     def trust(self, remote: str) -> Path:
         """Let the pool's own authority alone decide about somebody."""

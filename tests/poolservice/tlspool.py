@@ -46,13 +46,6 @@ PINENTRY = {
     "serial": (332, "=20s"),
     "label": (352, "=36s"),
 }
-LIDENTRY = {
-    "flags": (8, "=I"),
-    "maxlevels": (12, "=H"),
-    "timeout": (14, "=I"),
-    "localid": (18, "=128s"),
-    "remoteid": (146, "=128s"),
-}
 CONTROL = {"flags": (8, "=I"), "ctlkey": (12, "=16s"), "name": (28, "=128s")}
 PRNG = {
     "labelBytes": (8, "=h"),

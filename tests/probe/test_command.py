@@ -121,7 +121,7 @@ class ProbeCommandTests(CommandTestCase):
             (("a.example", "--nosuch"), "there is no such option"),
             (("a.example", "--trust", "/nonexistent"), "there is no such file"),
             (("a.example", "-L", "nobody.example.org"), "nobody.example.org"),
-            (("a.example", "-R", "john@example.org", "--trust", "system"), "knows domains alone"),
+            (("a.example", "-R", "john@example.org", "--trust", "system"), "is for domains alone"),
             (("a.example", "--timeout", "soon"), "is no number of seconds"),
             (("a.example", "--trust", "dane"), "dane-resolver"),
         ):

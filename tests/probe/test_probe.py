@@ -192,7 +192,7 @@ class GoodServerTests(ProbeTestCase):
         other = str(keyOf(root().certificate))
         report, lines = await self.probe(f"127.0.0.1:{port}", "--trust", "pins", "--pin", other)
         self.assertTrue(lines[-1].startswith(f"not trusted: the key of the certificate is {pin}"))
-        self.assertIn("anchors       nobody vouches for it of the pinned keys", lines)
+        self.assertIn("anchors       no anchor of the pinned keys vouches for it", lines)
 
     async def test_aGreetingInsideTLSIsShown(self) -> None:
         port = self.serve(secure(context(leaf()), b"220 mail.example.org ESMTP\r\n"))
@@ -272,7 +272,7 @@ class DANETests(ProbeTestCase):
         digest = keyOf(issued.certificate).digest
         for data, code, words in (
             (b"\3\1\1" + digest, 0, "anchors       TLSA 3 1 1 "),
-            (b"\3\1\1" + bytes(32), 1, "anchors       nobody vouches for it of TLSA records"),
+            (b"\3\1\1" + bytes(32), 1, "anchors       no anchor of TLSA records"),
         ):
             name = f"_{port}._tcp.{NAME}"
             said = partial(_said, name, data)

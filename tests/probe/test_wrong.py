@@ -118,14 +118,14 @@ ROWS = {
         lambda: says(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n"),
         _SMTP,
         _NO_TLS,
-        'no TLS: that is what imap sounds like: "* OK [CAPABILITY IMAP4rev1 STARTTLS] ready"',
+        'no TLS: the server seems to speak imap: "* OK [CAPABILITY IMAP4rev1 STARTTLS] ready"',
         ("hint          give --starttls imap",),
     ),
     "dialectMissing": Row(
         lambda: smtp(secure(context(leaf()))),
         (),
         _NO_TLS,
-        'no TLS: that is what smtp or lmtp or ftp sounds like: "220 mail.example.org ESMTP"',
+        'no TLS: the server seems to speak smtp or lmtp or ftp: "220 mail.example.org ESMTP"',
         ("hint          give --starttls smtp",),
     ),
     "implicitTLS": Row(
@@ -173,14 +173,14 @@ ROWS = {
         (),
         _UNTRUSTED,
         "not trusted: the certificate has no subject alternative name",
-        ("problem: it has no alternative names, and common names never count",),
+        ("problem: it has no subject alternative name, and a common name does not count",),
     ),
     "unknownAuthority": Row(
         lambda: secure(context(leaf(intermediate(), end=timedelta(days=20)), ())),
         ("--trust", "system"),
         _UNTRUSTED,
         "not trusted: the issuer is unknown, or an intermediate certificate is missing",
-        (f"tlstunnel identity trust {NAME} --from 127.0.0.1:", "anchors       nobody vouches"),
+        (f"tlstunnel identity trust {NAME} --from 127.0.0.1:", "anchors       no anchor of"),
     ),
     "selfSigned": Row(
         lambda: secure(context(make(Recipe(san=alternative(dns(NAME)), subject=named(NAME))))),
@@ -273,7 +273,7 @@ ROWS = {
         (
             "client        a certificate of ours is asked for, issued by CN=Clients",
             f"identity      the certificate is for {NAME}",
-            "hint          give one that it knows with -L",
+            "hint          give an identity that it accepts with -L",
         ),
     ),
     "silent": Row(
@@ -305,27 +305,27 @@ ROWS = {
         lambda: web,
         (),
         _NO_TLS,
-        'no TLS: that is what http sounds like: "HTTP/1.1 400 Bad Request"',
+        'no TLS: the server seems to speak http: "HTTP/1.1 400 Bad Request"',
         ("hint          a web server without TLS listens there",),
     ),
     "httpInsteadOfSMTP": Row(
         lambda: web,
         _SMTP,
         _NO_TLS,
-        'no TLS: that is what http sounds like: "HTTP/1.1 400 Bad Request"',
+        'no TLS: the server seems to speak http: "HTTP/1.1 400 Bad Request"',
     ),
     "ssh": Row(
         lambda: says(b"SSH-2.0-OpenSSH_9.2\r\n"),
         (),
         _NO_TLS,
-        'no TLS: that is what SSH sounds like: "SSH-2.0-OpenSSH_9.2"',
+        'no TLS: the server seems to speak SSH: "SSH-2.0-OpenSSH_9.2"',
         ("hint          SSH has its own encryption, and no TLS: check the port",),
     ),
     "sshInsteadOfSMTP": Row(
         lambda: says(b"SSH-2.0-OpenSSH_9.2\r\n"),
         _SMTP,
         _NO_TLS,
-        "no TLS: that is what SSH sounds like",
+        "no TLS: the server seems to speak SSH",
     ),
     "halfOpen": Row(
         lambda: halfOpen,
@@ -344,7 +344,7 @@ ROWS = {
         lambda: says(b"KLINGON 1.0 nuqneH\r\n"),
         (),
         _NO_TLS,
-        'no TLS: the server speaks another language: "KLINGON 1.0 nuqneH"',
+        'no TLS: the server speaks another protocol: "KLINGON 1.0 nuqneH"',
     ),
     "spokeInsideTLS": Row(
         lambda: smtp(secure(context(leaf()), b"220 a greeting of its own\r\n"), pause=0.001),

@@ -144,8 +144,8 @@ class CommandLineTests(SynchronousTestCase):
         """
         No two, and no three.
         """
-        self.assertIn("--server, --bridge: both were given", self.refusal("-s"))
-        self.assertIn("all were given", self.refusal("-s -c"))
+        self.assertIn("--server, --bridge: exclude each other", self.refusal("-s"))
+        self.assertIn("--server, --client, --bridge: exclude each other", self.refusal("-s -c"))
 
 
 class FileTests(ConfigurationTests):

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.certificates import Recipe, alternative, dns, make, root
 from tests.program.configurations import TUNNEL, ConfigurationTests
-from tests.program.test_program import _AS_STRANGER, TOP, WAIT_SECONDS
+from tests.program.processes import AS_STRANGER, TOP, WAIT_SECONDS
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -117,8 +117,8 @@ class CheckTests(ConfigurationTests):
         self.assertEqual(len(lines), 2)
         self.assertEqual(
             lines[0],
-            "tlstunnel.toml:5: tunnel.web.local-id: pool/smtp.example.org: is not there, so that "
-            "we cannot be smtp.example.org; run 'tlstunnel identity create --pool pool "
+            "tlstunnel.toml:5: tunnel.web.local-id: pool/smtp.example.org: is not there: the "
+            "pool has no identity smtp.example.org; run 'tlstunnel identity create --pool pool "
             "smtp.example.org'",
         )
         self.assertEqual(
@@ -234,8 +234,11 @@ class CheckTests(ConfigurationTests):
             "pool = 'empty'\nremote-id = 'a@b.example'"
         )
         self.assertEqual(len(lines), 2)
-        self.assertIn("9: tunnel.web.trust: system: knows nobody to believe about a@b.", lines[0])
-        self.assertIn("15: tunnel.c.remote-id: empty/trust: has nobody to believe", lines[1])
+        self.assertIn("9: tunnel.web.trust: system: has no authority for a@b.", lines[0])
+        self.assertIn(
+            "15: tunnel.c.remote-id: empty/trust: has no certificate of an authority to trust",
+            lines[1],
+        )
 
     def test_filesThatAreWrittenTo(self) -> None:
         """
@@ -399,7 +402,9 @@ class CommandTests(ConfigurationTests):
                 )
             self.assertEqual(done.returncode, 1)
             if option != "--show":
-                self.assertEqual(done.stderr, "tlstunnel: No space left on device\n")
+                self.assertEqual(
+                    done.stderr, "tlstunnel: standard output: No space left on device\n"
+                )
         done = subprocess.run(
             [*words, "--check"],
             env=environment | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -451,7 +456,7 @@ class CommandTests(ConfigurationTests):
             "import socket\ndef dead(*a, **k): raise OSError('dead')\nsocket.getaddrinfo = dead\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", dead + _AS_STRANGER, "--config", str(self.path), "--check"],
+            [sys.executable, "-c", dead + AS_STRANGER, "--config", str(self.path), "--check"],
             env={"PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
@@ -562,7 +567,7 @@ class BridgeTests(ConfigurationTests):
         """
         createIdentity(self.pool, Identity.parse("us@example.org"))
         (warning,) = self.found("remote-as = 'us@example.org'\n")
-        self.assertIn("the server takes whoever does for us@example.org", warning)
+        self.assertIn("the server takes each for us@example.org", warning)
         self.assertFinds("remote-as = 'us@example.org'\nclient-id = '@example.org'\n")
 
     def test_portsOfOtherWaysToTLS(self) -> None:

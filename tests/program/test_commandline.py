@@ -32,11 +32,25 @@ CLIENT = (
 
 #: Words, and what the one line about them must contain.
 MISTAKES = [
-    ("", "--server, --client, --bridge: none was given"),
-    ("-s -c -l :1 -r a.example:1 -L a", "--server, --client: both were given"),
+    (
+        "",
+        "--server, --client, --bridge: one of them is needed; give --server to accept TLS",
+    ),
+    (
+        "-s -c -l :1 -r :2",
+        "--server, --client: exclude each other, as a tunnel has one mode; leave",
+    ),
+    ("-s -c -l :1 -r a.example:1 -L a", "--server, --client: exclude each other"),
+    ("-s -l :1 -r a.example:1 -L a -L a", "--local-id a: is given twice; give it once"),
+    ("-s -l :1 -r a.example:1 -L a.b -L A.B", "--local-id A.B: is given twice; give it once"),
+    (
+        "-s -l :1 -r a.example:1 -L a -R b -R b -R b",
+        "--remote-id b: is given 3 times; give it once",
+    ),
+    ("-c -l :1 -r a.example:1 --trust /x --trust /x", "--trust /x: is given 2 times; give it once"),
     ("-c -r a.example:1", "--local: is missing"),
-    ("--config x -c -l :1", "--client, --local: not beside --config, which may have many tunnels"),
-    ("--config x -- a b", "--: not beside --config, which"),
+    ("--config x -c -l :1", "--client, --local: cannot stand beside --config, which may have"),
+    ("--config x -- a b", "--: cannot stand beside --config, which"),
     ("--config x --workers many", "--workers: 'many' is not a number of processes"),
     ("-c -l :1", "--remote: is missing"),
     ("-s -l :1 -r a.example:1", "--local-id: is missing"),
@@ -69,7 +83,7 @@ MISTAKES = [
     ("-c -l :1 -r a.example:1 --starttls xyzzy", "see 'tlstunnel --list-protocols'"),
     (
         "-c -l :1 -r a.example:1 --starttls smtp --dialect-option x",
-        "smtp has no such option; leave it out; it has no options",
+        "smtp has no options; leave it out",
     ),
     (
         "-c -l :1 -r a.example:1 --starttls ftp --dialect-option x",
@@ -85,7 +99,7 @@ MISTAKES = [
     ),
     (
         "-c -l :1 -r a.example:1 --dialect-option x",
-        "TLS from the first byte has no such option; leave it out",
+        "TLS from the first byte has no options; give --starttls too",
     ),
     ("-c -l :1 -r a.example:1 --minimum-tls 1.1", "'1.1' is not known; give 1.2 or 1.3"),
     (

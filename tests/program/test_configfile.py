@@ -298,7 +298,7 @@ class FileTests(ConfigurationTests):
         os.seteuid(0)
         self.path.chmod(0o600)
         os.seteuid(STRANGER)
-        self.refused(0, "Permission denied", f"let user {STRANGER} read it")
+        self.refused(0, "Permission denied", f"run 'chown {STRANGER} {self.path}'")
 
     def test_keysAsTOMLHasThem(self) -> None:
         """

@@ -176,8 +176,8 @@ class CheckTests(ConfigurationTests):
         tunnel = self.read(f'{TUNNEL}remote = [["exec:{program.absolute()}"]]\n').tunnels[0]
         with closed(private):
             error = self.assertRaises(ConfigurationError, launches, tunnel)
-        self.assertIn("cannot be reached: Permission denied; let user", str(error))
-        self.assertIn(f"'namei -l '{program.absolute()}'' shows why", str(error))
+        self.assertIn("cannot be reached: Permission denied; we run as user", str(error))
+        self.assertIn(f"whom the directory {os.path.realpath(private)} keeps out", str(error))
         remote = f'remote = [["exec:{program.absolute()}"]]\n'
         self.assertIn(f"'chmod +x '{program.absolute()}''", self.mistake(remote))
         self.assertIn("there is no program", self.mistake(f'remote = "exec:/{"x" * 300}"\n'))
@@ -252,7 +252,7 @@ class CheckTests(ConfigurationTests):
         text = f'{TUNNEL}{USER}remote = "exec:cat"\n'
         self.assertEqual(list(ofDialect(self.read(text).tunnels[0])), [])
         opened = self.read(text.replace('remote-id = "@example.org"\n', "")).tunnels[0]
-        self.assertIn("anybody can start exec:cat", " ".join(ofDialect(opened)))
+        self.assertIn("any client can start exec:cat", " ".join(ofDialect(opened)))
 
     def test_aCheckTellsItsKey(self) -> None:
         """

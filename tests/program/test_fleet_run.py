@@ -20,7 +20,7 @@ from cryptography import x509
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.ports import freePort
-from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tests.program.transfers import Peers, Transfer
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity

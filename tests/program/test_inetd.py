@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.program.test_program import TLSTUNNEL, TOP, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TOP, WAIT_SECONDS
 from tlstunnel.program import inetd
 
 

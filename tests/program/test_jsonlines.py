@@ -152,7 +152,7 @@ class JSONLineTests(SynchronousTestCase):
 
         found = self.line(end)
         self.assertEqual((found["event"], found["outcome"]), ("connection", "refused"))
-        self.assertIn("[::1]:7 to nobody: refused: no", found["text"])
+        self.assertIn("[::1]:7 to no server: refused: no", found["text"])
 
     def test_negotiations(self) -> None:
         """

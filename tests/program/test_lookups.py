@@ -15,7 +15,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.program.test_program import TOP, WAIT_SECONDS
+from tests.program.processes import TOP, WAIT_SECONDS
 from tlstunnel.address import SRVAddress, TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity

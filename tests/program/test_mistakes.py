@@ -97,7 +97,7 @@ class MistakesTests(SynchronousTestCase):
         )
         for other in others:
             (said,) = self.said(Mode.SERVER, 8443, localID=host, otherIDs=(other,))
-            self.assertIn(f"{other} is nothing that clients can ask for", said)
+            self.assertIn(f"{other} is never shown, as clients", said)
             self.assertEqual(self.said(Mode.SERVER, 8443, localID=other, otherIDs=(host,)), [])
 
     def test_theSameWhereNamesHaveTheirOwn(self) -> None:

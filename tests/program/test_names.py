@@ -65,14 +65,23 @@ class NamesTests(ConfigurationTests):
 
     def test_severalIdentities(self) -> None:
         """
-        The first is the default; one that comes twice is one.
+        The first is the default.
         """
-        (tunnel,) = self.read(SERVER.replace('"b.ex', '"WWW.example.org.", "b.ex')).tunnels
+        (tunnel,) = self.read(SERVER).tunnels
         self.assertEqual(str(tunnel.localID), "www.example.org")
         self.assertEqual(list(map(str, tunnel.localIDs)), ["www.example.org", "b.example.org"])
         self.assertFalse(tunnel.requireSNI)
         (tunnel,) = self.read(f"{SERVER}require-sni = true").tunnels
         self.assertTrue(tunnel.requireSNI)
+
+    def test_anIdentityThatComesTwiceIsRefused(self) -> None:
+        """
+        However it is written: another one may have been meant.
+        """
+        (problem,) = self.wrong(SERVER.replace('"b.ex', '"WWW.example.org.", "b.ex'))
+        self.assertIn(
+            "tunnel.web.local-id: WWW.example.org.: is given twice; give it once", problem
+        )
 
     def test_whatANameMayHave(self) -> None:
         """
@@ -126,7 +135,7 @@ class NamesTests(ConfigurationTests):
             f"{name}\nremot = ':1'": ["remot: there is no such key; did you mean remote?"],
             f"{name}\nremote = 'x'": ["remote: 'x' has no port"],
             f"{name}\nremote-id = '*.x'": ["remote-id: '*.x' is not a selector"],
-            f"{name}\ndeny-id = 'x'": ['9: tunnel.web.name."a.example.org".deny-id: denies nobody'],
+            f"{name}\ndeny-id = 'x'": ['9: tunnel.web.name."a.example.org".deny-id: has no effect'],
             f"{name}\nminimum-tls = 1.1": ["minimum-tls: "],
             "[tunnel.web.name.www.example.org]\nremote = '127.0.0.1:1'": [
                 'is a part of a name only; write [tunnel.web.name."www.example.org"]'
@@ -361,7 +370,7 @@ class CheckTests(ConfigurationTests):
         Also those that are not there yet: they would count.
         """
         names = '[tunnel.web.name."x.example.org"]\n[tunnel.web.name."*.y.example.org"]'
-        files = filesOf(self.read(SERVER + names))
+        files = set(filesOf(self.read(SERVER + names)))
         for name in ("www.example.org", "b.example.org", "x.example.org", "y.example.org"):
             for file in ("fullchain.pem", "privkey.pem"):
                 self.assertIn(self.folder / "pool" / name / file, files)

@@ -5,6 +5,7 @@ Tests for L{tlstunnel.program.output}.
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.program.output import MAX_LINE_BYTES, LineOutput
+from tlstunnel.program.output import MAX_LINE_BYTES, LineOutput, complain
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -138,7 +139,7 @@ class StandardTests(SynchronousTestCase):
         """
         program = (
             "import os, sys; from tlstunnel.program.output import openStandard; openStandard();"
-            "print('x', file=sys.stderr); print('y'); os.write(int(sys.argv[1]),"
+            "print('x', file=sys.stderr); os.write(int(sys.argv[1]),"
             "os.readlink('/proc/self/fd/2').encode() + str(os.open('/dev/zero', 0)).encode())"
         )
         reading, writing = os.pipe()
@@ -152,3 +153,68 @@ class StandardTests(SynchronousTestCase):
         )
         os.close(writing)
         self.assertRegex(os.read(reading, 100).decode(), r"\A/dev/null([3-9]|\d\d)\Z")
+
+
+class LossTests(SynchronousTestCase):
+    """
+    The program, where what it prints is lost.
+    """
+
+    def outcome(self, words: str, redirection: str) -> tuple[int, str]:
+        """
+        Run it.
+
+        @return: its exit code, and what it wrote to standard error.
+        """
+        shell = f'exec "$0" -m tlstunnel {words} {redirection}'
+        done = subprocess.run(
+            ["/bin/sh", "-c", shell, sys.executable],
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        return done.returncode, done.stderr.decode()
+
+    def test_aClosedOutputIsNoSuccess(self) -> None:
+        """
+        What was asked for is not there; so it is where the disk is full.
+        """
+        for redirection, problem in (
+            (">&-", "it is closed"),
+            (">/dev/full", "No space left on device"),
+        ):
+            self.assertEqual(
+                self.outcome("--list-protocols", redirection),
+                (1, f"tlstunnel: standard output: {problem}\n"),
+            )
+
+    def test_anErrorThatNobodyCanHearOfIsOneByItsCode(self) -> None:
+        """
+        Which is the same as else: 2 for a mistake in the command line.
+        """
+        for redirection in ("", "2>&-", "2>/dev/full", "<&- >&- 2>&-"):
+            code, _ = self.outcome("-s -l :1", redirection)
+            self.assertEqual(code, 2, redirection)
+
+    def test_whoPrintsNothingNeedsNoOutput(self) -> None:
+        """
+        As a program that checks how we are.
+        """
+        code, said = self.outcome("health --status 127.0.0.1:1", ">&-")
+        self.assertEqual((code, said.count("\n")), (1, 1))
+        self.assertIn("--status 127.0.0.1:1: nothing answers there", said)
+
+
+class ComplaintTests(SynchronousTestCase):
+    """
+    L{tlstunnel.program.output.complain}.
+    """
+
+    def test_eachLineSaysWhoseItIs(self) -> None:
+        """
+        A log may have lines of others between them.
+        """
+        error = io.StringIO()
+        self.patch(sys, "stderr", error)
+        complain("one\ntwo")
+        self.assertEqual(error.getvalue(), "tlstunnel: one\ntlstunnel: two\n")

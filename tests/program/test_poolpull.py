@@ -14,7 +14,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.program.test_program import TLSTUNNEL, TOP, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TOP, WAIT_SECONDS
 
 
 class PoolPullTests(SynchronousTestCase):

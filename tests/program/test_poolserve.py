@@ -23,7 +23,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from tests.ports import freePort
-from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tests.program.test_supervised import NAME, SupervisedTestCase
 from tests.users import STRANGER
 

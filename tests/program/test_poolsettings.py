@@ -22,6 +22,7 @@ from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.net.spreading import atOnce
 from tlstunnel.poolservice.description import NAME, PoolDescription
 from tlstunnel.program.check import check
 from tlstunnel.program.configuration import readConfiguration
@@ -183,9 +184,9 @@ class TableTests(ConfigurationTests):
         In words of its own.
         """
         before = self.described("")
-        changes = Changes.between([], [before])
+        changes = atOnce(Changes.between([], [before]))
         self.assertEqual(changes.sentences(), ["pool-service: added"])
-        changes = Changes.between([before], [replace(before, quiet=True)])
+        changes = atOnce(Changes.between([before], [replace(before, quiet=True)]))
         self.assertEqual(changes.sentences(), ["pool-service: changed"])
 
 

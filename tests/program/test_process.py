@@ -28,7 +28,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
@@ -268,7 +268,7 @@ class ProcessTests(SynchronousTestCase):
 
         self.patch(os, "open", fail)
         error = self.assertRaises(ConfigurationError, self.process.privilegedStartService)
-        self.assertIn("leaves too few to serve anybody (Too many open files)", str(error))
+        self.assertIn("is too low to serve a connection (Too many open files)", str(error))
         self.assertAsked("read", "stop")
 
     def test_signalsAreTakenBeforeThereIsAnythingToLeaveBehind(self) -> None:

@@ -1,12 +1,11 @@
 """
-Tests for the C{tlstunnel} program as users meet it: processes, their exit codes and their words.
+Tests for the C{tlstunnel} program as users meet it: processes, and what they log.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -15,103 +14,22 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.certificates import Recipe, alternative, dns, make, numberedZero, root
 from tests.loopback import PATIENCE
 from tests.ports import freePort
-from tests.program.test_jsonlines import documented
-from tests.users import STRANGER
+from tests.program.processes import TLSTUNNEL, TWISTD, WAIT_SECONDS, ProgramTestCase, nameOf
 from tlstunnel.__main__ import codeWhenInterrupted
-from tlstunnel.identity.issuer import createIdentity
-from tlstunnel.identity.names import Identity
-from tlstunnel.identity.pool import Pool
 from tlstunnel.program.options import OPTIONS, VIEW_OPTIONS
 
-TOP = Path(__file__).resolve().parents[2]
-#: Seconds after which a test that waits fails.
-WAIT_SECONDS = 30
 
-TLSTUNNEL = ("-m", "tlstunnel")
-TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "tlstunnel")
-
-# As a user without a name and a home, who perhaps may not read Python's own modules.
-_AS_STRANGER = f"""
-import encodings.idna, os, sys
-import tlstunnel.commands.identity, tlstunnel.commands.run
-from tlstunnel.__main__ import main
-tlstunnel.program.commandline.listProtocols()
-os.setgroups([])
-os.setgid({STRANGER})
-os.setuid({STRANGER})
-sys.exit(main())
-"""
-
-
-def nameOf(sock: socket.socket) -> str:
-    """
-    Where C{sock} listens, as an option has it.
-    """
-    host, port = sock.getsockname()
-    return f"{host}:{port}"
-
-
-class ProgramTests(SynchronousTestCase):
+class ProgramTests(ProgramTestCase):
     """
     The program, run.
     """
-
-    def setUp(self) -> None:
-        """
-        A pool with one identity.
-        """
-        self.pool = Path(self.mktemp()).resolve()
-        createIdentity(Pool(self.pool, asked=False), Identity.parse("server.example.org"))
-        self.program = TLSTUNNEL
-        self.environment = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def run_(self, *words: str, program: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        """
-        Run C{program}, or C{self.program}, to its end.
-        """
-        return subprocess.run(
-            [sys.executable, *(program or self.program), *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=WAIT_SECONDS,
-            check=False,
-        )
-
-    def fails(self, code: int, message: str, *words: str) -> None:
-        """
-        The program ends with C{code}, and with C{message} in its first line; no traceback.
-        """
-        done = self.run_(*words)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertIn(message, done.stderr.splitlines()[0])
-        self.assertNotIn("Traceback", done.stderr)
-        self.assertLessEqual(len(done.stderr.splitlines()), code)
-
-    def server(
-        self,
-        *words: str,
-        name: str = "server.example.org",
-        pool: str | None = None,
-        remote: str = "127.0.0.1:1",
-    ) -> list[str]:
-        """
-        The words of a server tunnel on a free port.
-        """
-        return [
-            *("-s", "-l", "127.0.0.1:0", "-r", remote, "-L", name),
-            *("--pool", pool or str(self.pool), *words),
-        ]
 
     def test_helpIsForPeople(self) -> None:
         """
@@ -175,171 +93,6 @@ class ProgramTests(SynchronousTestCase):
         script += f"'list', '--pool', {str(self.pool)!r}]); warnings.warn('for programmers')"
         self.assertEqual(self.run_(program=("-c", script)).stderr, "")
         self.assertIn("for programmers", self.run_(program=("-W", "default", "-c", script)).stderr)
-
-    def test_aMistakeOnTheCommandLineIsExitCode2(self) -> None:
-        """
-        With one line that says what, and one that says where to read.
-        """
-        self.fails(2, "--local: is missing", "-c", "-r", "a.example:1")
-
-    def test_aPortInUseIsExitCode1(self) -> None:
-        """
-        The line names the option and the address.
-        """
-        with socket.create_server(("127.0.0.1", 0)) as busy:
-            address = f"127.0.0.1:{busy.getsockname()[1]}"
-            self.fails(1, f"--local {address}: Address already in use", *self.server("-l", address))
-
-    def test_aPathThatIsTooLongIsExitCode1(self) -> None:
-        """
-        Wherever there may be one, in every command.
-        """
-        path = f"/tmp/{'a' * 300}"
-        client = "-c -l 127.0.0.1:0 -r 127.0.0.1:1 -R server.example.org".split()
-        for words in (
-            self.server(pool=path),
-            self.server("--trust", path, "-R", "a.example"),
-            [*client, "--trust", path],
-            [*client, "--pool", path],
-            ["identity", "list", "--pool", path],
-            ["identity", "check", "a.example", "--pool", path],
-            ["identity", "create", "a.example", "--pool", path],
-            ["identity", "renew", "--pool", path],
-            ["identity", "import", "a.example", "--cert", path, "--key", path],
-            ["chat-check", path],
-        ):
-            self.fails(1, "File name too long", *words)
-
-    def test_aUserWithoutAHomeIsServed(self) -> None:
-        """
-        The help is shown, and a client that needs no pool is not asked for one.
-        """
-        if os.geteuid() != 0:
-            raise SkipTest("only root can be somebody else")
-        del self.environment["HOME"]
-        self.program = ("-c", _AS_STRANGER)
-        self.assertEqual(self.run_("--help").returncode, 0)
-        with socket.create_server(("127.0.0.1", 0)) as busy:
-            client = "-c -r 127.0.0.1:1 -R server.example.org -l".split()
-            for trust in ([], ["--trust", "system"]):
-                self.fails(1, "Address already in use", *client, nameOf(busy), *trust)
-        self.fails(1, "--pool: is needed", *client, "127.0.0.1:0", "-L", "a.example")
-        self.fails(1, "--pool: is needed", "identity", "create", "a.example")
-
-    def test_tooFewDescriptorsAreExitCode1(self) -> None:
-        """
-        Where there are too few to load the program, and where the first connection would fail.
-        """
-        for number, because in (6, "Too many open files"), (8, "leaves too few to serve anybody"):
-            limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({number},) * 2);"
-            start = limit + "from tlstunnel.__main__ import main; raise SystemExit(main())"
-            done = self.run_(*self.server(), program=("-c", start))
-            self.assertEqual(done.returncode, 1)
-            self.assertRegex(done.stderr, rf"\Atlstunnel: .*{because}.*\n\Z")
-
-    def test_noThreadIsExitCode1(self) -> None:
-        """
-        Under twistd, too.
-        """
-        script = "import threading\ndef fail(self): raise RuntimeError('no')\n"
-        script += "threading.Thread.start = fail\n"
-        for start, words in (
-            ("from tlstunnel.__main__ import main; raise SystemExit(main())", ()),
-            ("from twisted.scripts.twistd import run; run()", TWISTD[2:]),
-        ):
-            done = self.run_(*words, *self.server(), program=("-c", script + start))
-            self.assertEqual(done.returncode, 1)
-            self.assertEqual(
-                done.stderr, "tlstunnel: a thread cannot be started: raise ulimit -u\n"
-            )
-
-    def test_workersThatCannotReadTheKeysAreExitCode1(self) -> None:
-        """
-        Where twistd becomes somebody else: in one line, before there is any worker.
-        """
-        if os.geteuid() != 0:
-            raise SkipTest("only root can become somebody else")
-        program = [*TWISTD[:-1], f"--uid={pwd.getpwnam('nobody').pw_uid}", TWISTD[-1]]
-        done = self.run_(*self.server("--workers", "2"), program=tuple(program))
-        said = done.stdout + done.stderr
-        self.assertEqual(done.returncode, 1, said)
-        self.assertIn("cannot be read: Permission denied", said)
-        self.assertNotIn("Traceback", said)
-
-    def test_aMissingPoolIsExitCode1(self) -> None:
-        """
-        The line says how to make one.
-        """
-        self.fails(1, "tlstunnel identity create", *self.server(pool="/nonexistent"))
-
-    def test_aMissingIdentityIsExitCode1(self) -> None:
-        """
-        The line says how to make it.
-        """
-        self.fails(1, "identity create", *self.server(name="nobody.example.org"))
-
-    def test_aKeyThatOthersCanReadIsExitCode1(self) -> None:
-        """
-        The line says what to do.
-        """
-        key = self.pool / "server.example.org" / "privkey.pem"
-        key.chmod(0o644)
-        self.fails(1, "chmod 600", *self.server())
-
-    def test_aKeyThatDoesNotFitIsExitCode1(self) -> None:
-        """
-        The line names both files.
-        """
-        createIdentity(Pool(self.pool, asked=False), Identity.parse("other.example.org"))
-        (self.pool / "other.example.org" / "privkey.pem").replace(
-            self.pool / "server.example.org" / "privkey.pem"
-        )
-        self.fails(1, "does not fit", *self.server())
-
-    def test_aHostThatDoesNotResolveIsExitCode1(self) -> None:
-        """
-        At the start, unless it was asked for otherwise.
-        """
-        self.fails(
-            1,
-            "does not resolve",
-            *"-c -l 127.0.0.1:0 -r no-such-host.invalid:25 --pool".split(),
-            str(self.pool),
-        )
-
-    def test_anInterfaceThatIsNotThereIsExitCode1(self) -> None:
-        """
-        In an address with a zone.
-        """
-        words = "-c -l 127.0.0.1:0 -r [fe80::1%nosuch]:25 -R a.example --pool".split()
-        self.fails(1, "--remote [fe80::1%nosuch]:25", *words, str(self.pool))
-
-    def test_theWebsAuthoritiesKnowNoUsers(self) -> None:
-        """
-        However they are asked for.
-        """
-        words = "-c -l 127.0.0.1:0 -r 127.0.0.1:1 -R user@a.example --trust system --pool".split()
-        self.fails(1, "--trust system", *words, str(self.pool))
-
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """
-        Start a tunnel, and wait until it is up.
-        """
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            env=self.environment,
-            stderr=subprocess.STDOUT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        assert process.stdout is not None
-        self.addCleanup(process.stdout.close)
-        for line in process.stdout:
-            if "tunnel up" in line:
-                return process
-        raise self.failureException("the tunnel did not come up")
 
     def test_aQuietTunnelHasNoLineForAConnection(self) -> None:
         """
@@ -473,37 +226,6 @@ class ProgramTests(SynchronousTestCase):
         while not (found := re.search(r"there was no room: (\d+)\n", said)):
             said += process.stdout.readline()
         self.assertGreater(int(found[1]), 10)
-
-    def logging(self, *words: str) -> tuple[subprocess.Popen[str], Iterator[dict[str, Any]]]:
-        """
-        Start a tunnel that logs JSON.
-
-        @return: the process, and its lines, each as it comes and as it is documented.
-        """
-        process = subprocess.Popen(
-            [sys.executable, *TLSTUNNEL, *words, "--log-json"],
-            env=self.environment,
-            stderr=subprocess.STDOUT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        assert process.stdout is not None
-        self.addCleanup(process.stdout.close)
-        return process, map(documented, process.stdout)
-
-    def await_(
-        self, lines: Iterator[dict[str, Any]], event: str, seen: list[str | None]
-    ) -> dict[str, Any]:
-        """
-        The next line about C{event}; all up to it are C{seen}.
-        """
-        for line in lines:
-            seen.append(line["event"])
-            if line["event"] == event:
-                return line
-        raise self.failureException(f"no line about {event}, but {seen}")
 
     def test_JSONLinesAreLoggedWhereAskedFor(self) -> None:
         """

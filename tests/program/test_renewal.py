@@ -297,11 +297,11 @@ class RenewalTests(AgentInMemory):
         And then nobody is served; the log says so, more and more seldom; and it recovers.
         """
         self.renew(Prepared(self.tunnel))
-        self.problem = Refusal("nobody answers there", "start it")
+        self.problem = Refusal("nothing answers there", "start it")
         self.pass_(590)
         self.assertIsInstance(self.meet(self.prepared), x509.Certificate)
         self.assertIn(
-            "--agent /agent: gives no certificate for www.example.org: nobody answers "
+            "--agent /agent: gives no certificate for www.example.org: nothing answers "
             "there; start it; the last one is good until",
             self.notices[0],
         )
@@ -389,7 +389,7 @@ class RenewalTests(AgentInMemory):
         self.tunnel = replace(self.tunnel, mode=Mode.CLIENT, localID=MAIL, remoteID=WWW)
         self.renew(Prepared(self.tunnel))
         self.prepared.checkTime()
-        self.problem = Refusal("nobody answers there", "start it")
+        self.problem = Refusal("nothing answers there", "start it")
         self.pass_(700)
         error = self.assertRaises(IdentityRefused, self.prepared.checkTime)
         self.assertEqual(error.cause, "ended lease")
@@ -557,5 +557,5 @@ class FetchTests(TestCase):
         tunnels = self.tunnels("www.example.org", "mail.example.org")
         self.assertEqual(await fetch(reactor, tunnels, self.leases), [])
         for each in (WWW, MAIL):
-            with self.assertRaisesRegex(Exception, "nobody answers there"):
+            with self.assertRaisesRegex(Exception, "nothing answers there"):
                 self.leases.find(self.path, each)

@@ -118,7 +118,9 @@ class RisksTests(SynchronousTestCase):
                 Mode.SERVER, (LOOPBACK,), (LOOPBACK,), dialect, options=frozenset(options)
             )
             said = " ".join(risks(tunnel, ()))
-            words = "with `dialect-option` all anybody can open the doors, and needs no certificate"
+            words = (
+                "with `dialect-option` all any client can open the doors, and needs no certificate"
+            )
             self.assertEqual(words in said, isSaid, said)
 
     def test_aServerThatTrustsItsOwnHostMayRelayForEverybody(self) -> None:
@@ -149,9 +151,9 @@ class RisksTests(SynchronousTestCase):
         someone = Identity.parse("us@a.example")
         names = ServedName("a.example", anybody=True), ServedName("b.example", remoteID=someone)
         for mode, remoteID, said in (
-            (Mode.SERVER, someone, "who asks for a.example can see and use .* `remote-id`"),
-            (Mode.SERVER, None, "anybody can see and use .* `remote-id`"),
-            (Mode.BRIDGE, None, "anybody can see and use .* `client-id`"),
+            (Mode.SERVER, someone, "whoever asks for a.example can see and use .* `remote-id`"),
+            (Mode.SERVER, None, "any client can see and use .* `remote-id`"),
+            (Mode.BRIDGE, None, "any client can see and use .* `client-id`"),
         ):
             tunnel = Tunnel(
                 mode,

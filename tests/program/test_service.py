@@ -392,7 +392,7 @@ class DatesTests(SynchronousTestCase):
                 "by the anchors of --trust system",
             ),
             ({"remoteID": Selector.parse("@.")}, f"expecting @. by the anchors of {ca}"),
-            ({}, "serving anybody"),
+            ({}, "serving all clients"),
         ):
             self.start(**settings)
             (line,) = (each for each in self.said if "tunnel up" in each)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.program.configurations import TUNNEL, ConfigurationTests
-from tests.program.test_program import TOP, WAIT_SECONDS
+from tests.program.processes import TOP, WAIT_SECONDS
 from tlstunnel.address import TCPAddress
 from tlstunnel.program.configfile import dotted
 from tlstunnel.program.configuration import readConfiguration

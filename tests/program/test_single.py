@@ -21,7 +21,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
@@ -351,7 +351,7 @@ class SingleTests(SynchronousTestCase):
         """
         words = self.serverWords("stdio")
         self.fails("made for this process alone", *words, "-l", "127.0.0.1:0")
-        self.fails("is for many connections", *words, "--workers", "2")
+        self.fails("means nothing for one connection", *words, "--workers", "2")
         done = subprocess.run(
             self.command(*words, program=TWISTD),
             env=self.environment,

@@ -84,8 +84,8 @@ class SourceMistakesTests(SynchronousTestCase):
             ("192.0.2.0/24", "192.0.2.0/25 192.0.2.128/25"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
         ):
-            self.assertSays("--deny: has all that --allow has; nobody can connect", allow, deny)
-        self.assertSays("--deny: has all addresses; nobody", "", "0.0.0.0/0 ::/0")
+            self.assertSays("--deny: has all that --allow has; no client can connect", allow, deny)
+        self.assertSays("--deny: has all addresses; no client", "", "0.0.0.0/0 ::/0")
 
     def test_nobodyCouldComeToAnAddress(self) -> None:
         """

@@ -24,7 +24,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.ports import freePort
-from tests.program.test_program import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TOP, TWISTD, WAIT_SECONDS
 from tests.supervisor import Supervisor, handingDown
 from tlstunnel.identity.issuer import createIdentity
 from tlstunnel.identity.names import Identity

@@ -88,6 +88,24 @@ class ExplainedTests(SynchronousTestCase):
         self.assertSaid("[tunnel.pg]\n", 1, "tunnel.pg", "is at line 2 already", "name of its own")
         self.assertSaid("x = {a = 1, a = 2}\n", 1, "tunnel.pg.x.a", "already", "leave one")
 
+    def test_tablesWithoutAGoodName(self) -> None:
+        """
+        The line is shown, with what it should be; only a name that needs quotation marks is told
+        of them.
+        """
+        for line, problem, remedy in (
+            ("[defaults", "has no ] behind the name of a table: [defaults", "write [defaults]"),
+            (" [defaults # x", "has no ] behind the name", "write [defaults]"),
+            ("[defaults]]", "has brackets that do not match: [defaults]]", "write [defaults]"),
+            ("[[tunnel.web]", "has brackets that do not match", "write [tunnel.web]"),
+            ("[defaults] x", "has something behind the name of a table", "write [defaults]"),
+            ("[tunnel web]", "has a space in the name of a table", "write [tunnel.NAME]"),
+            ("[]", "has no name of a table", "write [tunnel.NAME]"),
+            ("[tunnel.w\u00e9b]", "is not the name of a table", "between quotation marks"),
+            ("[tunnel.a.name.*.b]", "is not the name of a table", "between quotation marks"),
+        ):
+            self.assertSaid(f"{line}\n", 1, "", problem, remedy)
+
     def test_linesThatAreNothing(self) -> None:
         """
         They have no key; the column is told.
@@ -95,10 +113,6 @@ class ExplainedTests(SynchronousTestCase):
         for rest, problem, remedy in (
             ("; comment", "neither a key, nor a table, nor a comment, at column 1", "write key ="),
             ("x: 1", "has no = after a key, at column 2", "write key ="),
-            ("[tunnel web]", "has no ] where", "between quotation marks"),
-            ("[tunnel.w\u00e9b]", "has no ] where", "between quotation marks"),
-            ("[[tunnel.web]", "has no ] where", "between quotation marks"),
-            ("[]", "has no key where", "between quotation marks"),
             ("# \0", "cannot be printed, at column 3", "leave it out"),
             ("x", "has no = after a key, at", "write key ="),
         ):

@@ -73,7 +73,7 @@ class TracingTests(ConfigurationTests):
         (tunnel,) = configuration.tunnels
         self.assertEqual((tunnel.trace, tunnel.keyLog), (self.folder / "t", self.folder / "k"))
         # They change all the time, which is no reason to reload.
-        self.assertFalse({tunnel.trace, tunnel.keyLog} & filesOf(configuration))
+        self.assertFalse({tunnel.trace, tunnel.keyLog} & set(filesOf(configuration)))
         configuration = self.read(f'{text}key-log = "env"\n')
         self.assertEqual(configuration.tunnels[0].keyLog, Path("/var/keys"))
         self.assertRegex(show(configuration), 'key-log = "(env|/var/keys)"')

@@ -4,13 +4,14 @@ Tests for what a fault of ours with one tunnel is to the others, in L{tlstunnel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlstunnel.net.listen import Bound
 from tlstunnel.program.tunnels import Tunnels
 
 
@@ -32,6 +33,11 @@ class Service:
 
     accept = abandon = letGo = lambda self: None
     announce = warn = _do
+
+    def acceptLast(self, kept: Container[Bound]) -> None:
+        """
+        Nobody waits.
+        """
 
     def heed(self) -> Iterator[None]:
         """
@@ -97,7 +103,7 @@ class FaultTests(SynchronousTestCase):
         Else it would be counted, and asked for its connections, for ever.
         """
         service: Any = self.tunnels.services.pop("a")
-        self.tunnels._drain(service)
+        self.tunnels._drain(service, frozenset())
         self.assertIn(service, self.tunnels.served())
         service.drained.errback(ZeroDivisionError())
         self.assertNotIn(service, self.tunnels.served())
@@ -120,6 +126,6 @@ class FaultTests(SynchronousTestCase):
         """
         service: Any = self.tunnels.services.pop("b")
         self.patch(service, "drain", lambda seconds: service._do())
-        self.tunnels._drain(service)
+        self.tunnels._drain(service, ())
         self.assertNotIn(service, self.tunnels.served())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -15,16 +16,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
+from tests.keyfiles import noteExaminations, withRSA
 from tests.loopback import PATIENCE, SERVER, Encrypted, Plain, TunnelTests, reactor, wait
 from tlstunnel.address import TCPAddress
 from tlstunnel.identity.names import Identity
+from tlstunnel.net import spreading
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import Bound, bindAll
+from tlstunnel.net.spreading import REST_SECONDS
 from tlstunnel.program.announcements import Announcements
 from tlstunnel.program.plan import Plan, Planned, Refused
 from tlstunnel.program.service import TunnelService
-from tlstunnel.program.tunnels import REST_SECONDS, Tunnels
+from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.tunnel.description import Tunnel
+from tlstunnel.tunnel.servedname import ServedName
 
 
 class TunnelsTests(TunnelTests):
@@ -73,7 +78,7 @@ class TunnelsTests(TunnelTests):
         """
         planned = tuple(Planned(tunnel, (bound,)) for tunnel, bound in tunnels)
         await self.tunnels.prepare(Plan(planned, drain))
-        self.tunnels.commit()
+        await self.tunnels.commit()
 
     def connect(self, bound: Bound, backend: int = 0) -> tuple[Encrypted, Plain]:
         """
@@ -115,6 +120,91 @@ class TunnelsTests(TunnelTests):
         await self.goesOn(before)
         await self.goesOn(after)
 
+    async def test_aNewStateIsTakenUpATunnelATurn(self) -> None:
+        """
+        A thousand of them hold up nobody; each accepts all the time, and the status waits.
+        """
+        self.patch(spreading, "WORK_SECONDS", 0.0)
+        first, second = self.bound
+        await self.serve((self.named("a"), first), (self.named("b"), second))
+        after = self.named("a", 1), self.named("b", 1)
+        planned = tuple(map(Planned, after, ((first,), (second,))))
+        await self.tunnels.prepare(Plan(planned, isCounted=True))
+        self.tunnels.commit()
+        looking = Deferred.fromCoroutine(self.tunnels.look())
+        while self.remotes != [1, 0]:
+            self.assertEqual(self.remotes, [0, 0])
+            await deferLater(reactor, 0)
+        self.assertEqual(self.tunnels.services["b"].bound, [second])
+        self.assertFalse(looking.called)
+        seen = await looking
+        self.assertEqual(self.remotes, [1, 1])
+        port = self.backends[1].getsockname()[1]
+        remote = [f"127.0.0.1:{port}"]
+        self.assertEqual([each["remote"] for each in seen["tunnels"]], [remote, remote])
+
+    @property
+    def remotes(self) -> list[int]:
+        """
+        To which backend each tunnel leads.
+        """
+        ports = [each.getsockname()[1] for each in self.backends]
+        described = [each.described for each in self.tunnels.services.values()]
+        remotes = [each.remote[0] for each in described if isinstance(each, Tunnel)]
+        return [ports.index(each.port) for each in remotes if isinstance(each, TCPAddress)]
+
+    async def test_whatIsTakenUpDuringALookIsShownAsAWhole(self) -> None:
+        """
+        It begins anew.
+        """
+        first, second = self.bound
+        before = [self.named("a"), self.named("b")]
+        for isNew in (False, True):
+            planned = tuple(map(Planned, before, ((first,), (second,))))
+            await self.tunnels.prepare(Plan(planned, isCounted=True))
+            if isNew:
+                self.patch(spreading, "WORK_SECONDS", 0.0)
+                looking = Deferred.fromCoroutine(self.tunnels.look())
+            await self.tunnels.commit()
+            before = [self.named("a", 1), self.named("c", 1)]
+        seen = await looking
+        port = self.backends[1].getsockname()[1]
+        found = {each["name"]: each["remote"] for each in seen["tunnels"]}
+        self.assertEqual(found, {name: [f"127.0.0.1:{port}"] for name in "ac"})
+        self.assertEqual({each["state"] for each in seen["tunnels"]}, {"up"})
+
+    async def test_anEndDuringItLeavesNoHalf(self) -> None:
+        """
+        What is left is taken up then, so that all of it ends.
+        """
+        self.patch(spreading, "WORK_SECONDS", 0.0)
+        first, second = self.bound
+        await self.serve((self.named("a"), first))
+        planned = Planned(self.named("a", 1), (first,)), Planned(self.named("b", 1), (second,))
+        await self.tunnels.prepare(Plan(planned))
+        taken = self.tunnels.commit()
+        self.assertFalse(taken.called)
+        await self.tunnels.stopService()
+        self.assertTrue(taken.called)
+        self.assertEqual(self.remotes, [1, 1])
+        self.assertEqual([each.bound for each in self.tunnels.services.values()], [[], []])
+
+    async def test_oneThatFailsLeavesNoHalf(self) -> None:
+        """
+        It should not be; the others are served as they are described then.
+        """
+        first, second = self.bound
+        await self.serve((self.named("a"), first), (self.named("b"), second))
+        broken = self.tunnels.services["a"]
+
+        def fail(*given: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(broken, "use", fail)
+        await self.serve((self.named("a", 1), first), (self.named("b", 1), second))
+        self.assertEqual(self.remotes, [0, 1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     async def test_aSocketMovesToAnotherTunnelWithWhoeverWaits(self) -> None:
         """
         Both ways at once, and what waits in the queue is served by the new one.
@@ -135,7 +225,7 @@ class TunnelsTests(TunnelTests):
         # Not in a thread: no turn of the reactor is between this and the commit.
         sock = socket.create_connection(first.sock.getsockname(), PATIENCE)
         self.addCleanup(sock.close)
-        self.tunnels.commit()
+        await self.tunnels.commit()
         first.close()
         network = Encrypted(sock, self.context(True), True, SERVER.domain.encode())
         await deferToThread(network.handshake)
@@ -225,6 +315,21 @@ class TunnelsTests(TunnelTests):
         await self.goesOn(await deferToThread(self.connect, first, 0))
         self.assertRaises(Refused, self.tunnels.prepareNow, Plan((Planned(wrong[0], ()),)))
 
+    async def test_aKeyThatIsReadFirstIsExaminedInAThread(self) -> None:
+        """
+        A reload holds up nobody by that; the next one knows.
+        """
+        examined = noteExaminations(self)
+        other = Identity.parse("other.example.org")
+        for who in (SERVER, other):
+            withRSA(self.pool, who)
+        tunnel = self.named("a", names=(ServedName("other.example.org"),))
+        for _ in range(2):
+            await self.serve((tunnel, self.bound[0]))
+            self.assertEqual(len(examined), 2)
+        self.assertNotIn(threading.main_thread(), examined)
+        await self.goesOn(await deferToThread(self.connect, self.bound[0], 0))
+
     async def test_whatTakesLongLeavesConnectionsTheirTime(self) -> None:
         """
         Between two steps, each a turn of its own, there is a rest as long as the step, up to a
@@ -264,8 +369,9 @@ class TunnelsTests(TunnelTests):
         for _ in range(3):
             planned = (Planned(a, (first,)), Planned(b, (second,)))
             self.tunnels.prepareNow(Plan(planned))
-            self.tunnels.commit()
+            taken = self.tunnels.commit()
             b = self.named("b", 1)
+        await taken
         await wait(lambda: self.tunnels._telling is None)
         where = ["{}:{}".format(*each.getsockname()) for each in self.backends]
         self.assertEqual(said, [f"a {where[0]}", f"b {where[1]}"])
@@ -288,3 +394,16 @@ class TunnelsTests(TunnelTests):
         await deferLater(reactor, 0)
         self.assertIsNone(prepared())
         self.assertEqual([each() for each in gone], [None, None])
+
+
+class SpreadTunnelsTests(TunnelsTests):
+    """
+    The same where each tunnel takes a turn of its own.
+    """
+
+    def setUp(self) -> None:
+        """
+        There is no time for more.
+        """
+        super().setUp()
+        self.patch(spreading, "WORK_SECONDS", 0.0)

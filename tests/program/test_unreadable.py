@@ -17,7 +17,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.program.test_program import TLSTUNNEL, TWISTD, WAIT_SECONDS
+from tests.program.processes import TLSTUNNEL, TWISTD, WAIT_SECONDS
 from tests.program.test_supervised import SupervisedTestCase
 
 _SETPRIV = shutil.which("setpriv") or "setpriv"

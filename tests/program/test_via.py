@@ -185,7 +185,7 @@ class PreparedTests(SynchronousTestCase):
         """
         for file in (None, Path("login")):
             tunnels = (described(HTTP, file),)
-            found = filesOf(Configuration(Path("c"), {}, Status(), tunnels))
+            found = set(filesOf(Configuration(Path("c"), {}, Status(), tunnels)))
             self.assertEqual(Path("login") in found, file is not None)
 
 

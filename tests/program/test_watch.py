@@ -18,6 +18,7 @@ from tlstunnel.chat.source import makeScript
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pool import Pool
+from tlstunnel.program import watch
 from tlstunnel.program.configuration import Configuration, Status
 from tlstunnel.program.watch import (
     FILES_PER_SECOND,
@@ -63,7 +64,7 @@ class FilesTests(SynchronousTestCase):
         configuration = Configuration(
             Path("c.toml"), {}, Status(), (tunnel,), files=(Path("c.toml"), Path("conf.d"))
         )
-        found = filesOf(configuration)
+        found = set(filesOf(configuration))
         self.assertEqual(
             found,
             {
@@ -83,7 +84,7 @@ class FilesTests(SynchronousTestCase):
         """
         pool = Pool(Path("/nonexistent/pool"))
         tunnel = Tunnel(Mode.CLIENT, (), (TCPAddress("a.example", 1),), find("none"), pool=pool)
-        found = filesOf(Configuration(Path("c"), {}, Status(), (tunnel,)))
+        found = set(filesOf(Configuration(Path("c"), {}, Status(), (tunnel,))))
         self.assertEqual(found, {pool.path / "ca" / "cert.pem", pool.path / "trust"})
         self.assertEqual({stateOf(each) for each in found}, {None})
 
@@ -275,6 +276,45 @@ class WatchTests(SynchronousTestCase):
         self.clock.pump([0.0] * (count // FILES_PER_TURN))
         (call,) = self.clock.getDelayedCalls()
         self.assertEqual(call.getTime() - self.clock.seconds(), 10)
+
+    def test_manyTunnelsTakeManyTurns(self) -> None:
+        """
+        Also where all have the same files, each of which is looked at once.
+        """
+        self.files = [self.file] * 3 * FILES_PER_TURN
+        looks: list[Path] = []
+        turns: list[float] = []
+        callLater = self.clock.callLater
+
+        def note(delay: float, *call: Any) -> Any:
+            turns.append(delay)
+            return callLater(delay, *call)
+
+        self.patch(self.clock, "callLater", note)
+        self.patch(watch, "stateOf", looks.append)
+        looking = Deferred.fromCoroutine(self.watch.look())
+        self.clock.advance(0)
+        self.successResultOf(looking)
+        self.assertEqual((turns, looks), ([0] * 3, [self.file]))
+
+    def test_theFilesOfOneTunnelAfterTheOther(self) -> None:
+        """
+        They are not put together in one turn; what is in a directory is asked once.
+        """
+        listed: list[Path] = []
+
+        def entries(place: Path) -> list[Path]:
+            listed.append(place)
+            return [place / "a.pem"]
+
+        self.patch(watch, "_entries", entries)
+        pool = Pool(Path("/nonexistent/pool"))
+        tunnel = Tunnel(Mode.CLIENT, (), (TCPAddress("a.example", 1),), find("none"), pool=pool)
+        found = filesOf(Configuration(Path("c"), {}, Status(), (tunnel,) * 100))
+        self.assertEqual(next(found), pool.path / "ca" / "cert.pem")
+        self.assertEqual(listed, [])
+        self.assertEqual(len(list(found)), 299)
+        self.assertEqual(listed, [pool.path / "trust"])
 
     def test_manyFilesTakeManyTurns(self) -> None:
         """

@@ -5,6 +5,7 @@ its parent tells it, and what it answers.
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +24,22 @@ from tlstunnel.identity.pool import Pool
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import Bound, bindAll
 from tlstunnel.net.messages import Messages
+from tlstunnel.program import orders
 from tlstunnel.program import process as process_
 from tlstunnel.program import worker as worker_
-from tlstunnel.program.orders import FACTS, NUMBER, ORDER, PLAN, Known, Order, asAnswer, refusalsIn
+from tlstunnel.program.orders import (
+    FACTS,
+    NUMBER,
+    ORDER,
+    PLAN,
+    Known,
+    Order,
+    asAnswer,
+    heard,
+    refusalsIn,
+)
 from tlstunnel.program.plan import Plan, Planned, Refused
+from tlstunnel.program.sources import tunnelOf
 from tlstunnel.program.worker import Obedience, WorkerProcess
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -191,6 +204,24 @@ class ObedienceTests(TestCase):
         self.assertTrue(await self.isServed())
         self.assertEqual((await self.tell(Order.TALLY))["tunnel"], 1)
 
+    async def test_itHearsOfATunnelATurn(self) -> None:
+        """
+        A thousand of them hold up nobody.
+        """
+        plan = self.plan([1], [1])
+        steps = heard({**plan, "tunnels": plan["tunnels"] * 3}, {1: self.bound})
+        made: list[Any] = []
+
+        def make(told: Any) -> Tunnel:
+            made.append(told)
+            return tunnelOf(told)
+
+        self.patch(orders, "tunnelOf", make)
+        for number in range(1, 4):
+            next(steps)
+            self.assertEqual(len(made), number)
+        self.assertRaises(StopIteration, next, steps)
+
     async def test_itTellsHowItIs(self) -> None:
         """
         With its number, and what it has counted.
@@ -198,7 +229,7 @@ class ObedienceTests(TestCase):
         await self.tell(Order.SERVE, [self.bound], **{PLAN: self.plan([1], [1])})
         self.assertTrue(await self.isServed())
         await wait(lambda: self.tunnels.ledger.entries["mail"].counts.connections == 1)
-        facts = (await self.tell(Order.LOOK))[FACTS]
+        facts = json.loads((await self.tell(Order.LOOK))[FACTS])
         self.assertEqual(facts["process"]["worker"], 7)
         (tunnel,) = facts["tunnels"]
         self.assertEqual((tunnel["name"], tunnel["state"]), ("mail", "up"))

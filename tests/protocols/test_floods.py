@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.protocols.test_mysql import LOGIN, MYSQL, REQUEST, SSL, cleared, withFlags
+from tests.protocols.mysqllogins import LOGIN, MYSQL, REQUEST, SSL, cleared, withFlags
 from tests.protocols.test_postgresql import startup
 from tlstunnel.errors import Oversize, ServerSpokeFirst, TooManyErrors, TunnelError
 from tlstunnel.protocols.filters import PIECE_BYTES

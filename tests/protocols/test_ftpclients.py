@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.protocols.test_ftp import CLIENT, PROTECTED
+from tests.protocols.ftpdialogues import CLIENT, PROTECTED
 from tlstunnel.protocols.ftp import ftp
 from tlstunnel.testing.dialogues import client, inside, server
 from tlstunnel.testing.memory import Driver

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.protocols.test_ftp import CLIENT, PROTECTED, SERVER
+from tests.protocols.ftpdialogues import CLIENT, PROTECTED, SERVER
 from tlstunnel.errors import LimitReached
 from tlstunnel.protocols.ftp import ftp
 from tlstunnel.protocols.ftpcontrol import DATA_MESSAGES

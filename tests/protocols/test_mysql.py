@@ -1,5 +1,5 @@
 """
-Tests for L{tlstunnel.protocols.mysql} and L{tlstunnel.protocols.mysqlpackets}.
+Tests for L{tlstunnel.protocols.mysql}.
 """
 
 from __future__ import annotations
@@ -11,6 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.protocols.mysqllogins import (
+    CAPABILITIES,
+    ERR,
+    IMPOSSIBLE,
+    LOGIN,
+    LONG,
+    MARIADB,
+    MYSQL,
+    OK,
+    REQUEST,
+    SSL,
+    SWITCH,
+    TOO_MANY,
+    cleared,
+    packet,
+    withFlags,
+)
 from tlstunnel.errors import (
     BackendRefused,
     ForeignProtocol,
@@ -21,173 +38,11 @@ from tlstunnel.errors import (
     Refused,
     TunnelError,
 )
-from tlstunnel.protocols.filters import PIECE_BYTES
-from tlstunnel.protocols.mysql import Login, mysql
-from tlstunnel.protocols.mysqlpackets import Greeting, Renumbered, Verdict
+from tlstunnel.protocols.mysql import mysql
+from tlstunnel.protocols.mysqlpackets import Greeting
 from tlstunnel.testing.conformance import ClientConformance, ServerConformance
-from tlstunnel.testing.dialogues import client, filtered, said, server, split
+from tlstunnel.testing.dialogues import client, said, server, split
 from tlstunnel.testing.memory import Driver
-
-SSL = 1 << 11
-PLUGIN_AUTH = 1 << 19
-
-
-def packet(number: int, payload: bytes) -> bytes:
-    """
-    One packet.
-    """
-    return len(payload).to_bytes(3, "little") + bytes((number % 256,)) + payload
-
-
-# As they came from the servers.
-MYSQL = bytes.fromhex(
-    "0a 382e302e3432 00 08000000 0102030405060708 00 ffff ff 0200 ffdf 15 00000000000000000000"
-    "1112131415161718191a1b1c 00 63616368696e675f736861325f70617373776f7264 00"
-)
-MARIADB = (
-    b"\x0a5.5.5-10.11.6-MariaDB-0+deb12u1\0"
-    + struct.pack("<I8sx", 5, b"abcdefgh")
-    + struct.pack("<HBHHB", 0xFFFE, 45, 2, 0x81BF, 21)
-    + bytes(6)
-    + struct.pack("<I", 0x1D)
-    + b"ijklmnopqrst\0mysql_native_password\0"
-)
-
-# Fields that the protocol does not bound: Manticore's kind of version, the longest salt, a plugin.
-LONG = (
-    b"\x0a6.3.9 d7a9a2d4c@24111416 dev (columnar 3.0.1 6f4f7a5@24110516)"
-    b" (secondary 3.0.1 6f4f7a5)\0"
-    + struct.pack("<I8sx", 7, b"abcdefgh")
-    + struct.pack("<HBHHB10x", 0xFFFF, 33, 2, 0x81BF, 255)
-    + b"s" * 246
-    + b"\0authentication_"
-    + b"x" * 100
-    + b"\0"
-)
-
-TOO_MANY = b"\xff\x10\x04Too many connections from <you>"
-
-CAPABILITIES = 0x000FA68D | PLUGIN_AUTH
-LOGIN = (
-    struct.pack("<IIB23s", CAPABILITIES, 1 << 24, 45, b"")
-    + b"alice\0\x14"
-    + b"x" * 20
-    + b"mysql_native_password\0"
-)
-
-
-def withFlags(payload: bytes, flags: int) -> bytes:
-    """
-    A client's packet with some flags set.
-    """
-    return struct.pack("<I", struct.unpack("<I", payload[:4])[0] | flags) + payload[4:]
-
-
-def cleared(greeting: bytes) -> bytes:
-    """
-    A greeting without the flag for TLS.
-    """
-    parsed = Greeting.parse(greeting)
-    return replace(parsed, capabilities=parsed.capabilities & ~SSL).payload()
-
-
-REQUEST = packet(1, withFlags(LOGIN, SSL)[:32])
-
-OK = b"\0\0\0\2\0\0\0"
-ERR = b"\xff\x15\x04#28000Access denied"
-SWITCH = b"\xfemysql_native_password\0" + b"s" * 20 + b"\0"
-
-# Greetings that cannot be.
-IMPOSSIBLE = {
-    "protocol 9": b"\x09" + MYSQL[1:],
-    "nothing": b"",
-    "only a version": b"\x0a8.0.42\0",
-    "a version that does not end": b"\x0a" + b"8" * 200,
-    "no version": b"\x0a\0" + MYSQL[8:],
-    "an escape sequence as version": b"\x0a8.0\x1b[2J" + MYSQL[7:],
-    "a version beyond ASCII": b"\x0a8.0\xc3\xa4" + MYSQL[7:],
-    "a plugin that is no word": MYSQL[:-1] + b" or <b>this</b>\0",
-    "two names": MYSQL + b"x\0",
-    "a salt that is longer than all": MYSQL[:28] + b"\xff" + MYSQL[29:],
-    "a salt that is cut": MYSQL[:45],
-    "a text protocol": b"220 mail.example.org ESMTP\r\n",
-}
-
-
-class GreetingTests(SynchronousTestCase):
-    """
-    Greetings, read and written.
-    """
-
-    def test_realOnesAreMadeAnewAsTheyWere(self) -> None:
-        """
-        Byte for byte.
-        """
-        self.assertEqual(Greeting.parse(MYSQL).payload(), MYSQL)
-        self.assertEqual(Greeting.parse(MARIADB).payload(), MARIADB)
-
-    def test_theFieldsAreFound(self) -> None:
-        """
-        Those of MariaDB beyond 32 bits, too.
-        """
-        greeting = Greeting.parse(MARIADB)
-        self.assertEqual(greeting.version, b"5.5.5-10.11.6-MariaDB-0+deb12u1")
-        self.assertEqual(greeting.salt, b"abcdefghijklmnopqrst")
-        self.assertEqual(greeting.plugin, b"mysql_native_password")
-        self.assertEqual((greeting.thread, greeting.charset, greeting.status), (5, 45, 2))
-        self.assertEqual((greeting.capabilities, greeting.extended), (0x81BFFFFE, 0x1D))
-
-    def test_onlyTheWholeIsBounded(self) -> None:
-        """
-        Not the version, the salt or the name of the plugin.
-        """
-        greeting = Greeting.parse(LONG)
-        self.assertEqual(greeting.payload(), LONG)
-        self.assertEqual(len(greeting.version), 88)
-        self.assertEqual(len(greeting.salt), 254)
-        self.assertEqual(len(greeting.plugin), 115)
-
-    def test_freeBytesAreDropped(self) -> None:
-        """
-        Of what is reserved, and in MySQL has no meaning, nothing is passed on.
-        """
-        at = MYSQL.index(bytes(10))
-        dirty = MYSQL[:at] + b"0123456789" + MYSQL[at + 10 :]
-        self.assertEqual(Greeting.parse(dirty).payload(), MYSQL)
-
-    def test_oldServersAreUnderstood(self) -> None:
-        """
-        Those that forgot the last NUL, and those without plugins.
-        """
-        self.assertEqual(Greeting.parse(MYSQL[:-1]).payload(), MYSQL)
-        head = Greeting.parse(MYSQL)
-        old = replace(head, capabilities=head.capabilities & ~PLUGIN_AUTH, plugin=b"").payload()
-        self.assertTrue(old.endswith(b"\x1c\0"))
-        self.assertEqual(Greeting.parse(old + b"<b>"), Greeting.parse(old))
-        # A length of the salt, which nobody reads there.
-        at = MYSQL.index(bytes(10)) - 1
-        longer = old[:at] + b"\xff" + old[at + 1 :] + bytes(300)
-        self.assertEqual(Greeting.parse(longer), Greeting.parse(old))
-
-    def test_impossibleOnesAreRefused(self) -> None:
-        """
-        Whatever is wrong in them.
-        """
-        for what, payload in IMPOSSIBLE.items():
-            with self.assertRaises(Malformed, msg=what):
-                Greeting.parse(payload)
-
-    @given(st.one_of(st.binary(max_size=120), st.binary(max_size=90).map(MYSQL[:25].__add__)))
-    def test_whateverIsReadCanBeWritten(self, payload: bytes) -> None:
-        """
-        And reads as the same again; else the error is ours.
-        """
-        try:
-            greeting = Greeting.parse(payload)
-        except Malformed:
-            return
-        self.assertEqual(Greeting.parse(greeting.payload()), greeting)
-
 
 NO_TLS = replace(Greeting.parse(MYSQL), capabilities=SSL).payload()
 
@@ -617,98 +472,3 @@ class ServerTests(SynchronousTestCase):
             driver.network.feed(stream)
             self.assertIsInstance(driver.error, TunnelError | None)
             self.assertEqual(driver.plain.written, b"")
-
-
-class FilterTests(SynchronousTestCase):
-    """
-    The numbering, and its end.
-    """
-
-    def test_segmentsDoNotMatter(self) -> None:
-        """
-        Of what either side says.
-        """
-        packets = (
-            packet(2, SWITCH) + packet(255, b"") + packet(4, b"\x01x") + packet(5, OK) + b"end"
-        )
-        wanted = packet(3, SWITCH) + packet(0, b"") + packet(5, b"\x01x") + packet(6, OK) + b"end"
-        for pieces in ((packets,), *split(packets)):
-            answers = Renumbered(-1)
-            verdict = Verdict(+1, answers)
-            self.assertEqual(filtered(verdict, pieces), wanted)
-            self.assertTrue(verdict.done and answers.done)
-        for pieces in ((packets,), *split(packets)):
-            stream = packet(1, SWITCH) + packet(254, b"") + packet(3, b"\x01x") + packet(4, OK)
-            self.assertEqual(filtered(Renumbered(-1), pieces), stream + b"end")
-
-    def test_whatIsLeftOfAPacketIsTakenAtOnce(self) -> None:
-        """
-        Else a client that sends megabytes before its login is over costs a turn for each few bytes.
-        """
-        numbered = Renumbered(+1)
-        stream = packet(3, bytes(1 << 20))
-        numbered.feed(stream[:100])
-        self.assertEqual(numbered.pieceBytes, len(stream) - 100)
-        numbered.feed(stream[100:])
-        self.assertEqual(numbered.pieceBytes, PIECE_BYTES)
-
-    def test_theFirstOKOrErrorEndsItWhenItIsComplete(self) -> None:
-        """
-        Not one byte earlier, nor later; also where it is the first packet of all.
-        """
-        for last in (OK, ERR, b"\0", b"\xff"):
-            answers = Renumbered(+1)
-            verdict = Verdict(-1, answers)
-            verdict.feed(packet(3, last)[:-1])
-            self.assertFalse(verdict.done or answers.done)
-            verdict.feed(packet(3, last)[-1:])
-            self.assertTrue(verdict.done and answers.done)
-
-    def test_whatIsNoVerdictDoesNotEndIt(self) -> None:
-        """
-        Whatever plugins say, and a NUL further inside.
-        """
-        verdict = Verdict(-1, Renumbered(+1))
-        for first in range(1, 255):
-            verdict.feed(packet(3, bytes((first, 0, 255))))
-        verdict.feed(packet(3, b""))
-        self.assertFalse(verdict.done)
-
-    def test_whatWasKeptOfTheAnswersPassesAtTheEnd(self) -> None:
-        """
-        Before what follows it.
-        """
-        answers = Renumbered(+1)
-        self.assertEqual(answers.feed(b"\x01\0"), b"")
-        answers.done = True
-        self.assertEqual(answers.feed(b"\0\0x"), b"\x01\0\0\0x")
-        self.assertEqual(answers.flush(), b"")
-
-    def test_theLoginIsReadHoweverItComes(self) -> None:
-        """
-        And passes from then on as it comes.
-        """
-        login = packet(2, withFlags(LOGIN, SSL))
-        for pieces in ((login,), *split(login)):
-            self.assertEqual(filtered(Login(), pieces), packet(2, LOGIN))
-
-    def test_aPacketThatIsNoLoginIsNotAwaited(self) -> None:
-        """
-        Its header is enough.
-        """
-        for header in (b"\x1f\0\0\x02", b"\0\0\0\x02", b"\x60\0\0\x01"):
-            each = Login()
-            each.feed(header[:3])
-            self.assertRaises(Malformed, each.feed, header[3:])
-
-    @given(st.lists(st.binary(max_size=30)), st.integers(-1, 1))
-    def test_nothingIsLostOrAdded(self, pieces: list[bytes], step: int) -> None:
-        """
-        Whatever comes has as many bytes afterwards, and without a step it is the same.
-        """
-        stream = b"".join(pieces)
-        for each in (Renumbered(step), Verdict(step, Renumbered(-step))):
-            passed = filtered(each, pieces)
-            self.assertEqual(len(passed), len(stream))
-            if not step:
-                self.assertEqual(passed, stream)

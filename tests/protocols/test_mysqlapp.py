@@ -5,22 +5,28 @@ Tests for L{tlstunnel.protocols.mysqlapp}: apps that encrypt their passwords, by
 from __future__ import annotations
 
 import struct
-import threading
-from collections.abc import Callable
 from dataclasses import replace
-from queue import Queue
-from unittest import mock
 
-from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.protocols.mysqlapps import (
+    CACHING,
+    DIALOGUES,
+    KEY,
+    OURS,
+    Dialogues,
+    answer,
+    begin,
+    inTLS,
+    key,
+    question,
+    verdict,
+)
 from tests.protocols.mysqlpackets import (
     CACHING_SHA2,
     ERR,
-    FAST,
     FULL,
     LENENC,
     OK,
@@ -30,7 +36,6 @@ from tests.protocols.mysqlpackets import (
     SHA256,
     SSL,
     WITH_DB,
-    Pieces,
     combined,
     greeting,
     login,
@@ -39,283 +44,19 @@ from tests.protocols.mysqlpackets import (
     switch,
     whole,
 )
-from tlstunnel.errors import Closed, Malformed, Oversize, Reset, TimedOut, TunnelError
+from tlstunnel.errors import Closed, Malformed, Oversize, TunnelError
 from tlstunnel.identity.names import Identity
-from tlstunnel.protocols import mysql as mysqldialect
 from tlstunnel.protocols import mysqlapp
 from tlstunnel.protocols.conversation import MAX_HELD_BYTES
 from tlstunnel.protocols.mysql import NO_FULL_AUTHENTICATION, capabilitiesOf, mysql
 from tlstunnel.protocols.mysqlapp import AppAnswers, AppQuestions, Decryption, Proof, keyFor
 from tlstunnel.protocols.mysqlexchange import MOST_PASSWORDS
-from tlstunnel.protocols.mysqlkey import KEY_BYTES, PasswordKey, generate
-from tlstunnel.protocols.mysqlmaker import Maker
+from tlstunnel.protocols.mysqlkey import PasswordKey
 from tlstunnel.protocols.mysqlpackets import Renumbered, Verdict
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.testing.conformance import ClientConformance
-from tlstunnel.testing.dialogues import (
-    Dialogue,
-    client,
-    crumbs,
-    filtered,
-    isFiltered,
-    setting,
-)
-from tlstunnel.testing.memory import Driver
+from tlstunnel.testing.dialogues import crumbs, filtered, setting
 from tlstunnel.tls.records import RECORD_BYTES
-
-OURS = keyFor(setting())
-KEY = b"\x01" + OURS.public
-
-#: What asks for the key, and is answered with it.
-REQUESTS = {CACHING_SHA2: b"\x02", SHA256: b"\x01"}
-
-
-def inTLS(message: bytes) -> bytes:
-    """
-    A login as it is sent inside TLS.
-    """
-    return struct.pack("<I", capabilitiesOf(message) | SSL) + message[4:]
-
-
-def begin(
-    said: bytes, server: bytes = CACHING_SHA2, *options: str, verified: bool = True
-) -> Driver:
-    """
-    Up to the login, which is sent inside TLS.
-
-    @param said: the login of the app.
-    @param server: the plugin in the greeting.
-    """
-    driver = client(mysql, *options)
-    driver.network.feed(packet(0, greeting(server)))
-    driver.plain.takeWritten()
-    driver.plain.feed(packet(1, said))
-    driver.network.takeWritten()
-    if verified:
-        driver.handshake()
-    return driver
-
-
-class Dialogues(SynchronousTestCase):
-    """
-    What is common to them.
-    """
-
-    def play(self, driver: Driver, dialogue: Dialogue, pieces: Pieces = whole) -> None:
-        """
-        Let C{S} and C{A} speak, and see that C{C} and C{T} do.
-        """
-        for who, words in dialogue:
-            if who in "SA":
-                for piece in pieces(words):
-                    driver.feed(who, piece)
-            else:
-                leg = driver.network if who == "C" else driver.plain
-                self.assertEqual(leg.takeWritten(), words)
-
-    def assertOver(self, driver: Driver) -> None:
-        """
-        Nothing is looked at any more, and nothing left to be said.
-        """
-        self.assertIsNone(driver.error)
-        self.assertFalse(isFiltered(driver.network) or isFiltered(driver.plain))
-        self.assertEqual(driver.network.written + driver.plain.written, b"")
-
-
-def key(app: int, salt: bytes, plugin: bytes) -> Dialogue:
-    """
-    An app gives its password.
-
-    @param app: the number of what it says first.
-    """
-    return [
-        ("A", packet(app, REQUESTS[plugin])),
-        ("T", packet(app + 1, KEY)),
-        ("A", packet(app + 2, sealed(OURS.public, salt))),
-        ("C", packet(app + 1, PASSWORD)),
-    ]
-
-
-def verdict(server: int, app: int, words: bytes = OK) -> Dialogue:
-    """
-    The server decides, and all that follows passes as it is.
-    """
-    return [
-        ("S", packet(server, words) + b"bytes"),
-        ("T", packet(app, words) + b"bytes"),
-        ("A", packet(0, b"\3SELECT 1") + b"\x01"),
-        ("C", packet(0, b"\3SELECT 1") + b"\x01"),
-    ]
-
-
-def question(server: int, words: bytes) -> Dialogue:
-    """
-    The server says something that the app hears.
-    """
-    return [("S", packet(server, words)), ("T", packet(server - 1, words))]
-
-
-def answer(app: int, words: bytes) -> Dialogue:
-    """
-    The app says something that the server hears.
-    """
-    return [("A", packet(app, words)), ("C", packet(app + 1, words))]
-
-
-CACHING = login(CACHING_SHA2)
-NATIVE = login(b"mysql_native_password", b"x" * 20)
-
-#: An app's login, and what follows it.
-DIALOGUES: dict[str, tuple[bytes, Dialogue]] = {
-    "as the server greets": (
-        CACHING,
-        [*question(3, FULL), *key(3, SALT, CACHING_SHA2), *verdict(5, 6)],
-    ),
-    "a wrong password": (
-        CACHING,
-        [*question(3, FULL), *key(3, SALT, CACHING_SHA2), *verdict(5, 6, ERR)],
-    ),
-    "after a switch": (
-        NATIVE,
-        [
-            *question(3, switch(CACHING_SHA2)),
-            *answer(3, b"x" * 32),
-            *question(5, FULL),
-            *key(5, OTHER_SALT, CACHING_SHA2),
-            *verdict(7, 8),
-        ],
-    ),
-    "after a switch without a NUL behind its scramble": (
-        NATIVE,
-        [
-            *question(3, switch(CACHING_SHA2)[:-1]),
-            *answer(3, b"x" * 32),
-            *question(5, FULL),
-            *key(5, OTHER_SALT, CACHING_SHA2),
-            *verdict(7, 8),
-        ],
-    ),
-    "after a switch without a scramble": (
-        NATIVE,
-        [
-            *question(3, b"\xfe" + SHA256 + b"\0"),
-            *key(3, SALT, SHA256),
-            *verdict(5, 6),
-        ],
-    ),
-    "the outdated plugin": (
-        CACHING,
-        [*question(3, switch(SHA256)), *key(3, OTHER_SALT, SHA256), *verdict(5, 6)],
-    ),
-    "several factors": (
-        CACHING,
-        [
-            *question(3, FULL),
-            *key(3, SALT, CACHING_SHA2),
-            ("S", packet(5, b"\x02" + SHA256 + b"\0" + OTHER_SALT + b"\0")),
-            ("T", packet(6, b"\x02" + SHA256 + b"\0" + OTHER_SALT + b"\0")),
-            # By now the app is two packets ahead, and so it goes on.
-            ("A", packet(7, b"\x01")),
-            ("T", packet(8, KEY)),
-            ("A", packet(9, sealed(OURS.public, OTHER_SALT))),
-            ("C", packet(6, PASSWORD)),
-            *verdict(7, 10),
-        ],
-    ),
-    "the server has the password": (
-        CACHING,
-        [*question(3, FAST), *verdict(4, 3)],
-    ),
-    "an app that has the key of an earlier connection": (
-        CACHING,
-        [
-            *question(3, FULL),
-            ("A", packet(3, sealed(OURS.public, SALT))),
-            ("C", packet(4, PASSWORD)),
-            *verdict(5, 4),
-        ],
-    ),
-    "another plugin that says the same": (
-        NATIVE,
-        [*question(3, FULL), *answer(3, b"\x02"), *question(5, b"\x01x"), *verdict(6, 5)],
-    ),
-    "an app on a UNIX socket": (
-        CACHING,
-        [*question(3, FULL), *answer(3, PASSWORD), *verdict(5, 4)],
-    ),
-    "one whose password is as long as what is encrypted": (
-        CACHING,
-        [*question(3, FULL), *answer(3, b"x" * 255 + b"\0"), *verdict(5, 4)],
-    ),
-    "no password": (
-        CACHING,
-        [*question(3, switch(SHA256)), *answer(3, b"\0"), *verdict(5, 4)],
-    ),
-    "nothing, and then a request": (
-        CACHING,
-        [*question(3, switch(SHA256)), *answer(3, b""), *answer(4, b"\x01"), *verdict(6, 5)],
-    ),
-    "the key of the server": (
-        CACHING,
-        [*question(3, FULL), *answer(3, b"\xff" * 256), *verdict(5, 4, ERR)],
-    ),
-    "a request that nobody has asked for": (
-        CACHING,
-        [*question(3, b"\x01x"), *answer(3, b"\x02"), *verdict(5, 4, ERR)],
-    ),
-    "that of the other plugin": (
-        CACHING,
-        [*question(3, FULL), *answer(3, b"\x01"), *verdict(5, 4, ERR)],
-    ),
-    "a second request": (
-        CACHING,
-        [
-            *question(3, FULL),
-            *key(3, SALT, CACHING_SHA2)[:2],
-            ("A", packet(5, b"\x02")),
-            ("C", packet(4, b"\x02")),
-            *verdict(5, 6, ERR),
-        ],
-    ),
-    "a password for another scramble": (
-        CACHING,
-        [
-            *question(3, FULL),
-            *key(3, SALT, CACHING_SHA2)[:2],
-            ("A", packet(5, (wrong := sealed(OURS.public, OTHER_SALT)))),
-            ("C", packet(4, wrong)),
-            *verdict(5, 6, ERR),
-        ],
-    ),
-    "a password in clear after all": (
-        CACHING,
-        [
-            *question(3, FULL),
-            *key(3, SALT, CACHING_SHA2)[:2],
-            ("A", packet(5, PASSWORD)),
-            ("C", packet(4, PASSWORD)),
-            *verdict(5, 6),
-        ],
-    ),
-    "a server that waits no longer": (
-        CACHING,
-        [*question(3, FULL), *key(3, SALT, CACHING_SHA2)[:2], *verdict(4, 5, ERR)],
-    ),
-    "a switch of a length that no plugin has": (
-        CACHING,
-        [
-            *question(3, switch(b"x" * 300)),
-            *answer(3, b"\x01"),
-            *question(5, switch(SHA256, OTHER_SALT * 20)),
-            *key(5, OTHER_SALT, SHA256),
-            *verdict(7, 8),
-        ],
-    ),
-    "what has been the old authentication": (
-        CACHING,
-        [*question(3, b"\xfe"), *answer(3, b"\x01"), *verdict(5, 4, ERR)],
-    ),
-}
 
 
 class AppTests(Dialogues):
@@ -522,170 +263,6 @@ class AppTests(Dialogues):
             driver.plain.feed(answer)
             driver.plain.end()
             self.assertEqual(driver.network.takeWritten()[4:], answer[4:])
-
-
-class UnmadeKeyTests(Dialogues):
-    """
-    A server whose key is made only now: the thread that does so is held up by the test.
-    """
-
-    def setUp(self) -> None:
-        """
-        All who need a key have to wait.
-        """
-        self.mayGo = threading.Event()
-        self.addCleanup(self.mayGo.set)
-        self.turns: Queue[Callable[[], None]] = Queue()
-        self.key = PasswordKey(self.make, user=1000)
-        self.patch(mysqldialect, "keyFor", lambda setting: self.key)
-        self.patch(PasswordKey, "_maker", Maker())
-        patched = mock.patch.object(Clock, "callFromThread", self.turns.put, create=True)
-        patched.start()
-        self.addCleanup(patched.stop)
-
-    def make(self) -> rsa.RSAPrivateKey:
-        """
-        What the thread does.
-        """
-        self.mayGo.wait(20)
-        return generate()
-
-    def finish(self) -> None:
-        """
-        The key is made, and the reactor has its turn.
-        """
-        self.mayGo.set()
-        self.turns.get(timeout=20)()
-
-    def asked(self) -> Driver:
-        """
-        A program that has asked for the key.
-        """
-        driver = begin(CACHING)
-        driver.network.takeWritten()
-        self.play(driver, [*question(3, FULL), ("A", packet(3, REQUESTS[CACHING_SHA2]))])
-        return driver
-
-    def test_itComesInALaterTurn(self) -> None:
-        """
-        And all else meanwhile has not waited.
-        """
-        driver = self.asked()
-        driver.settle()
-        self.assertEqual(driver.plain.takeWritten(), b"")
-        self.finish()
-        driver.settle()
-        said = sealed(self.key.public, SALT)
-        self.play(
-            driver,
-            [
-                ("T", packet(4, b"\x01" + self.key.public)),
-                ("A", packet(5, said)),
-                ("C", packet(4, PASSWORD)),
-                *verdict(5, 6),
-            ],
-        )
-        self.assertOver(driver)
-
-    def test_whoNeedsNoneDoesNotWait(self) -> None:
-        """
-        None is made at all.
-        """
-        driver = begin(CACHING)
-        driver.network.takeWritten()
-        self.play(driver, [*question(3, FAST), *verdict(4, 3)])
-        self.assertOver(driver)
-        self.assertFalse(self.key.isBegun)
-
-    def test_aLoginThatAsksWaits(self) -> None:
-        """
-        The server gets it with the password.
-        """
-        said = login(SHA256, b"\x01")
-        driver = begin(said, SHA256)
-        driver.network.takeWritten()
-        self.assertEqual(driver.plain.takeWritten(), b"")
-        self.finish()
-        driver.settle()
-        self.play(
-            driver,
-            [
-                ("T", packet(2, b"\x01" + self.key.public)),
-                ("A", packet(3, sealed(self.key.public, SALT))),
-                ("C", packet(2, inTLS(login(SHA256, PASSWORD)))),
-                *verdict(3, 4),
-            ],
-        )
-        self.assertOver(driver)
-
-    def test_aLoginWaitsNoLongerThanAGreetingMayTake(self) -> None:
-        """
-        However many others want keys.
-        """
-        driver = begin(login(SHA256, b"\x01"), SHA256)
-        driver.clock.advance(1000)
-        driver.settle()
-        self.assertIsInstance(driver.error, TimedOut)
-        self.finish()
-
-    def test_whatWasBegunBeforeIsWaitedFor(self) -> None:
-        """
-        A program may have had it from another worker.
-        """
-        self.key = PasswordKey(self.make)
-        self.key.prepare()
-        driver = begin(CACHING)
-        self.assertEqual(driver.network.takeWritten(), b"")
-        self.finish()
-        driver.settle()
-        self.play(driver, [("C", packet(2, inTLS(CACHING))), *question(3, FULL)])
-        driver.plain.feed(packet(3, sealed(self.key.public, SALT)))
-        self.play(driver, [("C", packet(4, PASSWORD)), *verdict(5, 4)])
-        self.assertOver(driver)
-
-    def test_aPasswordWithoutAKeyPassesAsItCame(self) -> None:
-        """
-        It was encrypted for somebody else.
-        """
-        driver = self.asked()
-        said = b"\xff" * KEY_BYTES
-        self.play(driver, [("A", packet(4, said)), ("C", packet(3, said))])
-
-    def test_whoNeedsNoneDoesNotWaitForWhoDoes(self) -> None:
-        """
-        Nobody can have had it before.
-        """
-        asked = self.asked()
-        driver = begin(CACHING)
-        driver.network.takeWritten()
-        self.play(driver, [*question(3, FAST), *verdict(4, 3)])
-        self.assertOver(driver)
-        self.finish()
-        asked.settle()
-        self.assertEqual(asked.plain.takeWritten(), packet(4, b"\x01" + self.key.public))
-
-    def test_whoGoesMeanwhileIsForgotten(self) -> None:
-        """
-        Whether the program does, or its server; nothing waits for the garbage collector.
-        """
-        for end in ("plain", "network"):
-            driver = self.asked()
-            getattr(driver, end).reset()
-            driver.settle()
-            self.assertIsInstance(driver.error, Reset)
-            self.assertEqual(len(self.key._waiting), 0)
-        self.finish()
-
-    def test_whereThereCanBeNoneItIsSaidInTheLog(self) -> None:
-        """
-        And nothing else happens.
-        """
-        self.key._make = self.fail
-        driver = self.asked()
-        self.finish()
-        driver.settle()
-        self.assertEqual(driver.plain.takeWritten(), b"")
-        self.assertEqual(len(self.flushLoggedErrors(self.failureException)), 1)
 
 
 def goLogin(plugin: bytes, value: bytes) -> bytes:

@@ -369,6 +369,23 @@ class CommonKeyTests(SynchronousTestCase):
         self.assertNotEqual(*ours)
         self.assertEqual(said, {b" ".join(ours) + b"\n"})
 
+    def test_whatAnotherHasMadeIsNotExamined(self) -> None:
+        """
+        All threads would wait for that.
+        """
+        file = AnonymousFile("", lambda: os.memfd_create("test"))
+        self.addCleanup(os.close, file.descriptor)
+        made = CommonKey(file, "one")()
+        loaded: list[dict[str, bool]] = []
+
+        def load(content: bytes, password: None, **given: bool) -> rsa.RSAPrivateKey:
+            loaded.append(given)
+            return made
+
+        self.patch(mysqlkey, "load_der_private_key", load)
+        CommonKey(file, "one")()
+        self.assertEqual(loaded, [{"unsafe_skip_rsa_key_validation": True}])
+
     def test_whereThereIsNoFileThereIsOneForTheProcess(self) -> None:
         """
         It is alone, or the system has no such files.

@@ -98,7 +98,7 @@ class CheckOptionsTests(SynchronousTestCase):
             error = self.assertRaises(
                 ConfigurationError, checkOptions, ["x=1"], find(name), "client"
             )
-            self.assertIn(f"x=1: {whose} has no such option; leave it out", str(error))
+            self.assertIn(f"x=1: {whose} has no options; ", str(error))
 
     def test_whatMeansNothingInAModeIsRefusedThere(self) -> None:
         """

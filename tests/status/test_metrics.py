@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from prometheus_client import exposition
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.status.examples import DAY, NOW, following, identity, snapshot, tunnel
 from tlstunnel import __version__
 from tlstunnel.errors import reasons
+from tlstunnel.net.spreading import atOnce
 from tlstunnel.status.combine import combine
 from tlstunnel.status.facts import Gathered
 from tlstunnel.status.metrics import SAMPLES_PER_TEXT, texts
@@ -64,7 +66,7 @@ def samples(*snapshots: Any) -> dict[tuple[str, frozenset[tuple[str, str]]], flo
     """
     What a program reads from the metrics of some processes.
     """
-    text = b"".join(texts(combine(Gathered(snapshots), NOW))).decode()
+    text = atOnce(texts(combine(Gathered(snapshots), NOW))).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -169,12 +171,31 @@ class MetricsTests(SynchronousTestCase):
         """
         facts = [tunnel(name=f"web{number}") for number in range(60)]
         document = combine(Gathered((snapshot(tunnels=facts),)), NOW)
-        parts = list(texts(document))
-        self.assertLessEqual(max(part.count(b"\n") for part in parts), SAMPLES_PER_TEXT + 2)
-        with patch("tlstunnel.status.metrics.SAMPLES_PER_TEXT", 10**6):
-            whole = list(texts(document))
-        self.assertLess(len(whole), len(parts))
-        self.assertEqual(b"".join(parts), b"".join(whole))
+        made: list[int] = []
+        make = exposition.generate_latest
+
+        def noted(registry: Any) -> bytes:
+            text: bytes = make(registry)
+            made.append(text.count(b"\n"))
+            return text
+
+        self.patch(exposition, "generate_latest", noted)
+        steps = texts(document)
+        most = 0
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                parts = end.value
+                break
+            most = max(most, len(made))
+            made.clear()
+        self.assertEqual(most, 1)
+        with patch("tlstunnel.status.metrics.TUNNELS_PER_STEP", 10**6):
+            atOnce(texts(document))
+            self.assertLessEqual(max(made), SAMPLES_PER_TEXT + 2)
+            with patch("tlstunnel.status.metrics.SAMPLES_PER_TEXT", 10**6):
+                self.assertEqual(atOnce(texts(document)), parts)
 
     def test_histogramsAreCumulative(self) -> None:
         """

@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.template import flattenString
 
 from tests.status.examples import NOW, backend, connection, failure, identity, snapshot, tunnel
+from tlstunnel.net.spreading import atOnce
 from tlstunnel.status.combine import combine
 from tlstunnel.status.facts import Gathered
 from tlstunnel.status.page import ROWS_PER_TURN, SITE, Page
+from tlstunnel.status.tiles import tilesOf
 
 #: Attributes by which a page says that something is to be done.
 _ACTIVE = ("style", "href", "src", "srcset", "action", "formaction", "xlink:href")
@@ -59,7 +61,8 @@ class PageTests(SynchronousTestCase):
         """
         The page of one process.
         """
-        page = Page(combine(Gathered((snapshot(**facts),)), NOW), self.turns.append)
+        document = combine(Gathered((snapshot(**facts),)), NOW)
+        page = Page(document, atOnce(tilesOf(document)), self.turns.append)
         made = flattenString(None, page)
         self.taken = 0
         while self.turns:
@@ -151,7 +154,7 @@ class PageTests(SynchronousTestCase):
         """
         text = self.parts(tunnels=[tunnel(identities=[], withdrawn=["gone.example"])]).text
         self.assertIn("gone.example", text)
-        self.assertIn("nobody is served by it", text)
+        self.assertIn("not in use", text)
 
     @given(
         st.text(min_size=1, max_size=60) | st.sampled_from(["<script>", '"><b x="', "]]>", "<!--"])

@@ -14,6 +14,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import userName
 from tlstunnel.tls.notes import LAST, Notes
 
 
@@ -146,7 +147,7 @@ class NotesTests(SynchronousTestCase):
             raise SkipTest("only root can give files to others")
         self.path.touch(0o600)
         os.chown(self.path, 1, 1)
-        said = "--trace notes: belongs to user 1, and not to us; remove it: rm notes"
+        said = f"--trace notes: belongs to user {userName(1)}, and not to us; remove it: rm notes"
         self.assertEqual(self.refusals(), (said,))
 
     def test_directoriesThatAreNotThere(self) -> None:

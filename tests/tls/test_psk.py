@@ -291,7 +291,7 @@ class RefusalTests(KeysTestCase):
         self.assertIn("identity create", str(error))
         prepared = self.tunnel(Mode.SERVER, remoteID=Selector.parse("@other.example"))
         (doubt,) = noticesOf(prepared, datetime.now(UTC))
-        self.assertIn("nobody is let in", doubt)
+        self.assertIn("no client is let in", doubt)
 
     def test_aKeyThatSomebodyHasMadeUp(self) -> None:
         """

@@ -69,7 +69,11 @@ class ServerTests(KeysTestCase):
             ours, client(key=OTHER_KEY), f"says that it is {DEVICE}", "another key", *alerts
         )
         self.assertRefused(
-            ours, client(b"nobody"), 'nobody here is called "nobody"', "unknown name", *alerts
+            ours,
+            client(b"nobody"),
+            'no key here for the name "nobody"',
+            "unknown name",
+            *alerts,
         )
 
     def test_whoIsNotSelectedIsUnknown(self) -> None:
@@ -82,7 +86,7 @@ class ServerTests(KeysTestCase):
             AccessList((Selector.parse("@."),), (Selector.parse(str(DEVICE)),)),
         ):
             ours = self.server(sharedBy(), remoteID=remoteID)
-            self.assertRefused(ours, client(), "nobody here", "unknown name")
+            self.assertRefused(ours, client(), "no key here", "unknown name")
 
     def test_namesAreBytes(self) -> None:
         """
@@ -90,7 +94,7 @@ class ServerTests(KeysTestCase):
         """
         ours = self.server(sharedBy())
         for name in b"\xff\xfe", b"a" * 255, NAME.upper(), NAME + b" ", b"x\ny", "ä".encode():
-            self.assertRefused(ours, client(name), "nobody here is called", "unknown name")
+            self.assertRefused(ours, client(name), "no key here for the name", "unknown name")
         named = self.server(sharedBy(name=b"\xff\xfe"))
         for version in VERSIONS:
             failure, _, session = self.meet(named, client(b"\xff\xfe"), version)

@@ -159,7 +159,7 @@ class ConnectionLogTests(SynchronousTestCase):
         )
         self.assertEqual(
             event["text"],
-            "[2001:db8::1]:40000 to nobody: refused: expected 220; identity none, no TLS, "
+            "[2001:db8::1]:40000 to no backend: refused: expected 220; identity none, no TLS, "
             "0 bytes sent to the network and 0 received, 0.000 s",
         )
 

@@ -66,9 +66,9 @@ class CheckRemoteIDTests(SynchronousTestCase):
         """
         Of all remote addresses each has to have one.
         """
-        self.assertMistake("192.0.2.1:1 names nobody", "192.0.2.1:1")
-        self.assertMistake("[::1]:1 names nobody", "a.example:1", "[::1]:1")
-        self.assertMistake("/run/x names nobody", "/run/x")
+        self.assertMistake("192.0.2.1:1 does not name the server", "192.0.2.1:1")
+        self.assertMistake("[::1]:1 does not name the server", "a.example:1", "[::1]:1")
+        self.assertMistake("/run/x does not name the server", "/run/x")
 
     def test_severalNamesAreTooMany(self) -> None:
         """

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.loopback import SERVER, TunnelTests, reactor
-from tests.protocols.test_ftp import app
+from tests.protocols.ftpdialogues import app
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Closed, TunnelError
 from tlstunnel.identity.pool import Pool

@@ -191,7 +191,7 @@ class TableTests(SynchronousTestCase):
         """
         for dialect in "smtp", "lmtp", "ftp":
             hint = self.hint(Closed("x", b"220-mx"), dialect=dialect)
-            self.assertNotIn("sounds like", hint, dialect)
+            self.assertNotIn("seems to speak", hint, dialect)
 
     def test_theScriptIsNamed(self) -> None:
         """
@@ -209,7 +209,7 @@ class TableTests(SynchronousTestCase):
             self.assertIn("the backend speaks smtp in clear", hint)
         for said, whose in ((b"INFO {}", "nats"), (b"* OK IMAP4rev1", "imap")):
             hint = self.hint(Malformed("x", said), GREETING, mode=Mode.SERVER)
-            self.assertIn(f"what {whose} sounds like: check --remote", hint)
+            self.assertIn(f"the backend seems to speak {whose}: check --remote", hint)
         hint = self.hint(TimedOut(), GREETING, "none", Mode.SERVER)
         self.assertIn("the backend speaks the protocol of --reveal in clear", hint)
 
@@ -324,8 +324,13 @@ class TableTests(SynchronousTestCase):
         alert = "alert {}".format
         early = PlaintextAfterStartTLS(cause="TLS before INFO")
         for mode, (stage, dialect), error, hint in (
-            (Mode.CLIENT, shaking, IdentityRefused(cause="wrong name"), "names with remote="),
-            (Mode.SERVER, shaking, IdentityRefused(cause="wrong name"), "program's remote= has"),
+            (Mode.CLIENT, shaking, IdentityRefused(cause="wrong name"), "certificate with remote="),
+            (
+                Mode.SERVER,
+                shaking,
+                IdentityRefused(cause="wrong name"),
+                "program say a remote= that",
+            ),
             (Mode.CLIENT, shaking, IdentityRefused(cause="unknown CA"), unknown),
             (Mode.SERVER, shaking, IdentityRefused(cause="unknown issuer"), unknown),
             (Mode.SERVER, shaking, TLSFailed(cause="no certificate"), "leave out remote="),

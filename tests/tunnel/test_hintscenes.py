@@ -294,7 +294,7 @@ class ScenarioTests(TunnelTests):
             ("mysql", b"NBDMAGICIHAVEOPT\0\3", "nbd"),
         ):
             hint = await self.toServer(saying(greeting), dialect)
-            self.assertIn(f"what {whose} sounds like", hint)
+            self.assertIn(f"seems to speak {whose}", hint)
         hint = await self.toServer(saying(b"hello\r\n"), "smtp")
         self.assertIn("a server of smtp listens there", hint)
         hint = await self.fromClient(saying(b"GET / HTTP/1.1\r\n\r\n"), "smtp")
@@ -312,9 +312,11 @@ class ScenarioTests(TunnelTests):
         It may be the expectation that is wrong.
         """
         other = Identity(None, "other.example.org")
-        self.assertIn("give one of these names", await self.toServer(self.server(), remoteID=other))
+        self.assertIn(
+            "give a name of its certificate", await self.toServer(self.server(), remoteID=other)
+        )
         hint = await self.fromClient(self.client(SERVER), remoteID=Selector.parse("@example.org"))
-        self.assertIn("one more --remote-id has to match", hint)
+        self.assertIn("add a --remote-id that matches", hint)
         context = self.context(True)
         asked = other.domain.encode()
         hint = await self.fromClient(lambda sock: Encrypted(sock, context, True, asked).handshake())

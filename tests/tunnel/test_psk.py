@@ -302,7 +302,7 @@ class AskingTests(SynchronousTestCase):
                 trust=PSK,
             )
             configuration = Configuration(pool.path, {}, Status(), (tunnel,), files=())
-            self.assertLessEqual(expected, filesOf(configuration))
+            self.assertLessEqual(expected, set(filesOf(configuration)))
 
 
 class FileTests(ConfigurationTests):
@@ -349,7 +349,7 @@ class FileTests(ConfigurationTests):
         self.assertIn("tunnel.a.local-id: ", first)
         self.assertIn("identity create", first)
         (doubt,) = self.found(server)
-        self.assertIn("warning: nobody is let in", doubt)
+        self.assertIn("warning: no client is let in", doubt)
         file = Path(createPSK(pool, DEVICE))
         self.assertEqual(self.found(client), [])
         self.assertEqual(self.found(server), [])

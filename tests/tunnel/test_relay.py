@@ -1,6 +1,6 @@
 """
 Tests for L{tlstunnel.tunnel.relay} and L{tlstunnel.net.leg} in both modes and both versions of TLS:
-what they are is in L{tests.tunnel.relaycells}.
+what they are is in L{tests.tunnel.test_relaycells}.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 
 from tests.loopback import PATIENCE, Encrypted, Plain, TunnelTests, wait
-from tests.tunnel.relaycells import Cells
+from tests.tunnel.test_relaycells import Cells
 from tlstunnel.address import UNIXAddress
 from tlstunnel.net.kernel import LONGEST_KEEPALIVE
 from tlstunnel.net.leg import Leg

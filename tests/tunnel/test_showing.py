@@ -6,6 +6,7 @@ to servers.
 from __future__ import annotations
 
 import socket
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.keyfiles import noteExaminations, withRSA
 from tests.loopback import CLIENT, PATIENCE, SERVER, Encrypted, Plain, TunnelTests, wait
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import ConfigurationError
@@ -23,6 +25,7 @@ from tlstunnel.identity.issuer import createIdentity, keep
 from tlstunnel.identity.names import Identity, KeyIdentity
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.tlsa import TLSA, TLSARecords
+from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel import clientcreators, showing
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -215,7 +218,24 @@ class ConnectionTests(TunnelTests):
         await self.go()
         self.assertEqual(self.seen, [str(CLIENT)])
         (up,) = [each for each in self.hints if each.get("event") == "start"]
-        self.assertEqual(up["who"], f"whom the rules of the pool show ({CLIENT})")
+        self.assertEqual(up["who"], f"as whom the rules of the pool show ({CLIENT})")
+
+    async def test_aKeyThatIsReadFirstIsExaminedInAThread(self) -> None:
+        """Whoever the rules show from now on, others do not wait for it."""
+        examined = noteExaminations(self)
+        start = self.tunnel
+
+        def startAndChange(*given: Any, **settings: Any) -> TunnelService:
+            service = start(*given, **settings)
+            withRSA(self.pool, CLIENT)
+            rule(self.pool, str(SERVER), CLIENT)
+            return service
+
+        self.patch(self, "tunnel", startAndChange)
+        await self.go()
+        self.assertEqual(self.seen, [str(CLIENT)])
+        self.assertEqual(len(examined), 1)
+        self.assertNotIn(threading.main_thread(), examined)
 
     async def test_aPseudonym(self) -> None:
         """Always the same."""

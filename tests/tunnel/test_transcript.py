@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.dialogues import ASK, dialogue
 from tests.loopback import Encrypted, Plain, TunnelTests, wait
-from tests.test_proxy import ASK, dialogue
 from tlstunnel.address import TCPAddress
 from tlstunnel.chat.dialect import chatDialect
 from tlstunnel.chat.parse import ScriptOptions, parseScript

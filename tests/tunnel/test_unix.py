@@ -28,7 +28,7 @@ from tests.loopback import (
     smtpServer,
     wait,
 )
-from tests.tunnel.relaycells import MIB, Cells, concurrently
+from tests.tunnel.test_relaycells import MIB, Cells, concurrently
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net import edges

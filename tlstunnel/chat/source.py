@@ -51,12 +51,16 @@ def readScript(name: str) -> tuple[bytes, str]:
 
 def _readScriptFile(name: str, remedy: str = "see whether its name is right") -> tuple[bytes, str]:
     try:
-        return _contentOf(Path(name), MAX_SCRIPT_BYTES + 1), name
+        content = _contentOf(Path(name), MAX_SCRIPT_BYTES + 1)
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ScriptError(
             Position(name, 0, 0), f"cannot read the script: {problem}", remedy
         ) from None
+    if not content.strip():
+        problem = "the script is empty"
+        raise ScriptError(Position(name, 0, 0), problem, "write into it what is said before TLS")
+    return content, name
 
 
 def readFile(name: bytes) -> bytes:

@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     connect.add_argument("host", metavar="HOST")
     connect.add_argument("port", metavar="PORT")
     connect.add_argument("--remote", metavar="ID", help="who must be there, if that is not HOST")
-    connect.add_argument("--local", metavar="ID", help="who to be; - for nobody")
+    connect.add_argument("--local", metavar="ID", help="who to be; - for none")
     connect.add_argument(
         "--stdio", action="store_true", help="PROGRAM gets the connection as 0 and 1, not 6 and 7"
     )

@@ -35,7 +35,8 @@ class Allow(PoolOptions):
         self.update(id=words[0], who=words[1:])
         if self["remove"] and not self["who"]:
             raise usage.UsageError(
-                f"--remove: says nobody who is to go; write '{self.synopsisAlone()}'"
+                "--remove: needs the user or the group that may use it no more; "
+                f"write '{self.synopsisAlone()}'"
             )
 
     def run(self) -> int:
@@ -74,7 +75,7 @@ def whoMayUse(pool: Pool, identity: Identity) -> str:
     grants = list(dict.fromkeys(map(str, readUsers(pool, identity))))
     if ANY in grants:
         return "everybody"
-    return ", ".join(grants) or "nobody but root and who runs the service"
+    return ", ".join(grants) or "root and the user that runs the pool service alone"
 
 
 def unknownIn(pool: Pool, identity: Identity) -> Iterator[str]:

@@ -18,6 +18,7 @@ from tlstunnel.convert.stunnelfile import LARGEST_FILE, BrokenFile, parse
 from tlstunnel.convert.writing import printable, write
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import reading
+from tlstunnel.program.output import complain
 from tlstunnel.program.syntax import ProgramOptions
 
 #: The word behind which the words of ghostunnel stand.
@@ -79,14 +80,14 @@ def main(options: ConvertOptions) -> int:
         _complain(error.mistakes)
         return 1
     except ConfigurationError as error:
-        _complain([f"tlstunnel: {error}"])
+        complain(printable(str(error)))
         return 1
     except BadWords as error:
-        _complain([f"tlstunnel: {error}"])
+        complain(printable(str(error)))
         return 2
     except FileExistsError as error:
         problem = "is there already; choose another name, or give --force"
-        _complain([f"tlstunnel: {error.filename}: {problem}"])
+        complain(printable(f"{error.filename}: {problem}"))
         return 1
     _complain(conversion.warnings)
     return INCOMPLETE if conversion.warnings else 0
@@ -118,7 +119,10 @@ def _convert(options: ConvertOptions) -> Conversion:
             if file.is_file():
                 yield str(file), _read(file)
 
-    return stunnel.convert(parse(path, content, include), folder, host)
+    found = parse(path, content, include)
+    if not (found.general or found.services):
+        raise ConfigurationError(path, "has no settings", "give a configuration file of stunnel")
+    return stunnel.convert(found, folder, host)
 
 
 def _read(path: Path) -> bytes:

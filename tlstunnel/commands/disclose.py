@@ -17,6 +17,7 @@ from tlstunnel.identity.disclosure import NOBODY, Rule, Shown, hasRules, preferr
 from tlstunnel.identity.files import present, reading
 from tlstunnel.identity.issuer import authorityOf
 from tlstunnel.identity.names import Selector
+from tlstunnel.identity.permission import ourName
 from tlstunnel.identity.pool import Pool
 
 
@@ -27,9 +28,9 @@ class Disclose(PoolOptions):
     longdesc = (
         "Says who we are to the remote identities that SELECTOR matches: the first ID that the "
         "program may use that connects there. Each ID is added behind those that the rule has. "
-        "'-' is nobody, and ends the rule; '@domain' is a pseudonym of that domain, another one "
-        "for each user and each remote domain. The most concrete SELECTOR decides alone. Without "
-        "an ID it shows which rule decides, and who we would be."
+        "'-' is for no identity, and ends the rule; '@domain' is a pseudonym of that domain, "
+        "another one for each user and each remote domain. The most concrete SELECTOR decides "
+        "alone. Without an ID it shows which rule decides, and who we would be."
     )
     optFlags = [["remove", None, "Take away what is named, or else the whole rule."]]
     optParameters = [
@@ -75,14 +76,14 @@ class Disclose(PoolOptions):
         rule = ruleFor(pool, selector)
         found = None if rule is None else preferred(pool, caller, rule)
         if rule is None:
-            means = "nobody" if hasRules(pool) else "nobody, unless they ask for an identity"
+            means = "no identity" if hasRules(pool) else "no identity, unless they ask for one"
         elif found is None:
-            means = "nobody, as they may use none of these"
+            means = "no identity, as they may use none of these"
         elif found.domain:
             means = f"a pseudonym of {found.domain}"
         else:
-            means = "nobody" if found.isNobody else str(found.identity)
-        return f"There, the programs of {who} are {means}."
+            means = "no identity" if found.isNobody else str(found.identity)
+        return f"There, the programs of {who} show {means}."
 
 
 def _decided(pool: Pool, selector: Selector) -> str:
@@ -92,7 +93,7 @@ def _decided(pool: Pool, selector: Selector) -> str:
     rule = ruleFor(pool, selector)
     if rule is None:
         return f"{selector}: no rule"
-    return f"{selector}: {str(rule) or 'nobody'} ({rule.path})"
+    return f"{selector}: {str(rule) or 'no identity'} ({rule.path})"
 
 
 def _ruleOf(pool: Pool, selector: Selector) -> Rule:
@@ -176,7 +177,7 @@ def _callerOf(user: str | None) -> tuple[Caller, str]:
     """
     if user is None:
         groups = frozenset((os.getegid(), *os.getgroups()))
-        return Caller(os.geteuid(), groups), f"user {os.geteuid()}"
+        return Caller(os.geteuid(), groups), f"user {ourName()}"
     try:
         found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
     except (KeyError, ValueError, OverflowError):

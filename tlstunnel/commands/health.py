@@ -5,10 +5,9 @@ and whoever else restarts what is ill.
 
 from __future__ import annotations
 
-import sys
-
 from tlstunnel.commands.status import AskingOptions
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.program.output import complain
 from tlstunnel.status.client import problemAt
 
 
@@ -31,8 +30,8 @@ def main(options: HealthOptions) -> int:
         address = options.address
         problem = problemAt(address)
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
         return 1
     if problem:
-        print(f"tlstunnel: {address}: {problem}", file=sys.stderr)
+        complain(f"{address}: {problem}")
     return 1 if problem else 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,10 +40,12 @@ from tlstunnel.identity.names import Identity, Kind
 from tlstunnel.identity.pem import loadCertificates, readFile
 from tlstunnel.identity.pins import keyOf
 from tlstunnel.identity.pkcs12 import loadPKCS12
-from tlstunnel.identity.pool import PSK_FILE
+from tlstunnel.identity.pool import PSK_FILE, Pool
+from tlstunnel.identity.psk import keyed
 from tlstunnel.identity.verify import coversName, verifyIdentity
 from tlstunnel.identity.withdrawal import WithdrawnIdentity, isWithdrawn
 from tlstunnel.program.keyproviders import loadProviderFor, loadProviderOf
+from tlstunnel.program.output import complain
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.tls.checkup import checkUsable, problemsOf
 from tlstunnel.tls.pskcheckup import problemsOfPSK
@@ -216,38 +219,81 @@ class Renew(PoolOptions):
         return 0
 
 
-class Check(OneIdentityOptions):
-    """C{check ID}"""
+class Check(PoolOptions):
+    """C{check [ID...]}"""
 
+    synopsis = "[options] [ID...]"
     longdesc = (
-        "Checks whether the key of ID fits and is private, and whether a peer that has all anchors "
-        "of this machine and its pool would believe the certificates, today and for some time; and "
-        "whether the rules about its use can be read. If so, it shows what others give to --pin "
-        "who pin that key."
+        "Checks all identities, or those named: whether the key fits and is private, and whether a "
+        "peer that has all anchors of this machine and its pool would believe the certificates, "
+        "today and for some time; and whether the rules about its use can be read. If so, it shows "
+        "what others give to --pin who pin that key."
     )
 
+    def parseArgs(self, *identities: str) -> None:
+        """Take the identities."""
+        self["identities"] = identities
+
     def run(self) -> int:
-        """Print the problems."""
-        pool, identity = self.pool, self.identity
+        """Print the problems of each, or that there are none, and then those of all rules."""
+        pool = self.pool
+        wanted = [identityOf(text) for text in self["identities"]] or _allIn(pool)
+        ofRules = [str(each) for each in rules(pool) if isinstance(each, ConfigurationError)]
+        isWell = not ofRules
+        for identity in wanted:
+            problems = _problemsOf(pool, identity)
+            isWell = isWell and not problems
+            for line in problems or ([] if ofRules else _praise(pool, identity)):
+                print(line)
+        for line in ofRules:
+            print(line)
+        return 0 if isWell else 1
+
+
+def _allIn(pool: Pool) -> list[Identity]:
+    """
+    All identities of a pool, whatever makes them some.
+
+    @raise ConfigurationError: there are none.
+    """
+    found = sorted({*pool.identities(), *keyed(pool), *pool.withdrawn()}, key=str)
+    if not found:
+        remedy = f"make one with {pool.command('create', 'ID')}"
+        raise ConfigurationError(str(pool.path), "has no identities", remedy)
+    return found
+
+
+def _isShared(pool: Pool, identity: Identity) -> bool:
+    """
+    Whether an identity has a pre-shared key, beside certificates or without.
+
+    @raise ConfigurationError: it is not in the pool.
+    """
+    return present(pool.existingDirectoryOf(identity) / PSK_FILE)
+
+
+def _problemsOf(pool: Pool, identity: Identity) -> list[str]:
+    """
+    A line for everything that is wrong with an identity.
+
+    @raise ConfigurationError: it is not in the pool.
+    """
+    isShared = _isShared(pool, identity)
+    problems = problemsOfPSK(pool, identity) if isShared else []
+    if not isShared or identity in pool.identities():
         loadProviderOf(pool, identity)
-        isShared = present(pool.existingDirectoryOf(identity) / PSK_FILE)
-        isAlone = isShared and identity not in pool.identities()
-        problems = problemsOfPSK(pool, identity) if isShared else []
-        if not isAlone:
-            problems += problemsOf(pool, identity, datetime.now(UTC))
-        problems += [*doubtsAbout(pool, identity), *unknownIn(pool, identity)]
-        problems += [str(each) for each in rules(pool) if isinstance(each, ConfigurationError)]
-        for problem in problems:
-            print(problem)
-        if problems:
-            return 1
-        if isShared:
-            print(f"{identity}: all is well with its pre-shared key")
-        if isAlone:
-            return 0
-        leaf = pool.credentials(identity).certificates[0]
-        print(f"{identity}: all is well until {lastDayOf(leaf)}; its key is {keyOf(leaf)}")
-        return 0
+        problems += problemsOf(pool, identity, datetime.now(UTC))
+    return [*problems, *doubtsAbout(pool, identity), *unknownIn(pool, identity)]
+
+
+def _praise(pool: Pool, identity: Identity) -> Iterator[str]:
+    """What is said of an identity with which nothing is wrong."""
+    if _isShared(pool, identity):
+        yield f"{identity}: all is well with its pre-shared key"
+        if identity not in pool.identities():
+            return
+    leaf = pool.credentials(identity).certificates[0]
+    yield f"{identity}: all is well until {lastDayOf(leaf)}; its key is {keyOf(leaf)}"
 
 
 class IdentityOptions(ProgramOptions):
@@ -264,7 +310,7 @@ class IdentityOptions(ProgramOptions):
         ["list", None, List, "Show who is in the pool."],
         ["renew", None, Renew, "Renew what the pool's own authority has issued."],
         ["check", None, Check, "Look for problems."],
-        ["trust", None, Trust, "Believe in somebody about the identities of others."],
+        ["trust", None, Trust, "Trust an authority about the identities of others."],
         ["allow", None, Allow, "Say which programs may use an identity through the pool."],
         ["disclose", None, Disclose, "Say who is shown to a remote identity."],
         ["issuer", None, Issuer, "Make an intermediate for an agent."],
@@ -291,7 +337,7 @@ def main(options: IdentityOptions) -> int:
     try:
         return command.run()
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
     return 1
 
 

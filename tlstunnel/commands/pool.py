@@ -4,7 +4,6 @@ The C{pool} command: the pool for others, as a service; and the pool of a direct
 
 from __future__ import annotations
 
-import sys
 from typing import Any, ClassVar
 
 from twisted.python import usage
@@ -19,6 +18,7 @@ from tlstunnel.program.configuration import Status
 from tlstunnel.program.makeprocess import processSettings
 from tlstunnel.program.option import Option, Scope, Section
 from tlstunnel.program.options import LOG_OPTIONS
+from tlstunnel.program.output import complain
 from tlstunnel.program.poolsettings import POOL_SERVICE_KEYS, describePool
 from tlstunnel.program.sources import PoolServiceSource
 from tlstunnel.program.syntax import ProgramOptions
@@ -120,5 +120,5 @@ def main(options: PoolCommandOptions) -> int:
     try:
         return command.run()
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
     return 1

@@ -23,7 +23,7 @@ class DirectoryOptions(PoolOptions):
             "local-id",
             "L",
             None,
-            "Who we are to the directory: an identity of the pool. By default nobody.",
+            "Who we are to the directory: an identity of the pool. By default none.",
         ],
         [
             "remote-id",

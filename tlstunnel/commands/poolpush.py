@@ -4,7 +4,6 @@ C{tlstunnel pool push LDAP-URL ID FILE}: puts a certificate into a directory.
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tlstunnel.errors import ConfigurationError, IdentityRefused, TunnelError
 from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadCertificates
 from tlstunnel.identity.verify import verifyIdentity
+from tlstunnel.program.output import complain
 
 
 class Push(DirectoryOptions):
@@ -64,10 +64,10 @@ class Push(DirectoryOptions):
         try:
             done = ask(put)
         except TunnelError as error:
-            print(f"tlstunnel: {place.url}: {error}", file=sys.stderr)
+            complain(f"{place.url}: {error}")
             return 1
         if done is None:
-            print("tlstunnel: interrupted", file=sys.stderr)
+            complain("interrupted")
             return INTERRUPTED
         if others:
             done += (

@@ -5,7 +5,6 @@ C{tlstunnel probe}: what a server speaks, what it shows, and whether a tunnel wo
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tlstunnel.probe.question import Question, placeOf
 from tlstunnel.probe.report import USAGE, Report
 from tlstunnel.program.option import Option
 from tlstunnel.program.options import TUNNEL_OPTIONS
+from tlstunnel.program.output import complain
 from tlstunnel.program.syntax import ProgramOptions
 
 #: The options of a tunnel that mean something here, too, in words that fit here.
@@ -124,7 +124,7 @@ def save(report: Report, file: Path) -> None:
     from ssl import DER_cert_to_PEM_cert
 
     if not report.chain:
-        print(f"tlstunnel: no certificate was shown, and {file} is not written", file=sys.stderr)
+        complain(f"no certificate was shown, and {file} is not written")
         return
     try:
         file.write_text("".join(DER_cert_to_PEM_cert(each.der) for each in report.chain))
@@ -144,12 +144,12 @@ def main(options: ProbeOptions) -> int:
         question = options.question()
         report = ask(lambda reactor: Inquiry(question, reactor).run())
         if report is None:
-            print("tlstunnel: interrupted", file=sys.stderr)
+            complain("interrupted")
             return INTERRUPTED
         print(shown(report, options), end="", flush=True)
         if options["pem"] is not None:
             save(report, Path(options["pem"]))
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
         return USAGE
     return report.exit

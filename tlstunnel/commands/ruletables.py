@@ -25,14 +25,14 @@ def rulesOf(pool: Pool) -> Iterator[str]:
             try:
                 users.append((str(identity), whoMayUse(pool, identity)))
             except ConfigurationError as error:
-                users.append((str(identity), f"nobody: {error}"))
+                users.append((str(identity), f"nobody, as this is broken: {error}"))
     yield from _table("MAY BE USED", "BY", users)
     shown = []
     for each in rules(pool):
         if isinstance(each, ConfigurationError):
             shown.append(("?", f"broken: {each}"))
         else:
-            shown.append((str(each.selector), str(each) or "nobody"))
+            shown.append((str(each.selector), str(each) or "no identity"))
     yield from _table("TO", "WE ARE", shown)
 
 

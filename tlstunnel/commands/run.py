@@ -24,7 +24,7 @@ from tlstunnel.program.keyproviders import loadProvider
 from tlstunnel.program.log import lines, textLine
 from tlstunnel.program.makeprocess import makeProcess, sourceOf
 from tlstunnel.program.options import LOG_OPTIONS, VIEW_OPTIONS
-from tlstunnel.program.output import LineOutput
+from tlstunnel.program.output import LineOutput, complain
 from tlstunnel.program.problems import Problems
 from tlstunnel.program.process import Process
 from tlstunnel.program.show import show
@@ -106,7 +106,7 @@ def viewing(options: RunOptions) -> int:
         text = show(options.configuration())
     except Problems as error:
         # What is shown may go into a file.
-        print(error, file=sys.stderr)
+        complain(str(error))
         return 1
     print(text, end="")
     return 0
@@ -188,7 +188,7 @@ def serving(source: ISource) -> int:
         process, settings = makeProcess(source, reactor, ownLog=True)
         process.privilegedStartService()
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
         return PIN_REFUSED if attempts.areAny else 1
     startLogging(settings["verbose"], settings["log-json"])
     serve(process)
@@ -205,13 +205,15 @@ def servingOne(options: RunOptions) -> int:
     try:
         if options["workers"] > 1:
             raise ConfigurationError(
-                f"`workers` {options['workers']}", "is for many connections", "leave it out"
+                f"`workers` {options['workers']}",
+                "means nothing for one connection",
+                "leave it out",
             )
         why = Single(options["tunnel"], reactor, options["verbose"]).run()
     except ConfigurationError as error:
         why = str(error)
     if why:
-        print(f"tlstunnel: {why}", file=sys.stderr)
+        complain(str(why))
     return 1 if why else 0
 
 

@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from tlstunnel.address import TCPAddress, UNIXAddress, parseAddress
 from tlstunnel.errors import ConfigurationError
-from tlstunnel.program.output import isRead
+from tlstunnel.program.output import complain, isRead
 from tlstunnel.program.syntax import ProgramOptions
 from tlstunnel.status.client import document, foreign
 
@@ -130,7 +130,7 @@ def main(options: StatusOptions) -> int:
             if not isRead():
                 return 0
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
         return 1
     except KeyboardInterrupt:
         return 0

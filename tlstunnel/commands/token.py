@@ -5,7 +5,6 @@ What the C{identity} command does with tokens.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from tlstunnel.identity.pinsource import CREDENTIALS, pinOf
 from tlstunnel.identity.pool import Pool
 from tlstunnel.identity.token import TokenKey, openToken
 from tlstunnel.identity.tokenaddress import TokenAddress
+from tlstunnel.program.output import complain
 
 
 @contextmanager
@@ -82,10 +82,9 @@ def pinOfToken(reference: KeyReference, label: str) -> str:
     if not pin:
         raise ConfigurationError("--token", "has no PIN", "give pin-source=file:/FILE in it")
     if source is None:
-        print(
-            "tlstunnel: a tunnel has nobody to ask for the PIN: let the address end in "
-            "'?pin-source=file:/FILE' for one",
-            file=sys.stderr,
+        complain(
+            "a tunnel has nobody to ask for the PIN: let the address end in "
+            "'?pin-source=file:/FILE' for one"
         )
     return pin
 
@@ -94,4 +93,4 @@ def _say(key: TokenKey) -> None:
     """What there is to know about a key in a token."""
     print(f"the key {'was made' if key.isNew else 'that is there was taken'}: {key.address}")
     if key.leaves:
-        print(f"tlstunnel: beware of that key: {key.leaves}", file=sys.stderr)
+        complain(f"beware of that key: {key.leaves}")

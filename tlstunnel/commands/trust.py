@@ -22,6 +22,7 @@ from tlstunnel.identity.files import makeDirectory, present, writeFile
 from tlstunnel.identity.names import Identity, Selector
 from tlstunnel.identity.pem import loadReadable, readFile
 from tlstunnel.identity.pool import Pool
+from tlstunnel.program.output import complain
 
 if TYPE_CHECKING:
     from tlstunnel.probe.firstsight import Meeting
@@ -104,7 +105,7 @@ class Trust(PoolOptions):
         question = questionOf(given, place, limitsOf(self["timeout"]))
         meeting = ask(lambda reactor: meet(question, fingerprint, reactor))
         if meeting is None:
-            print("tlstunnel: interrupted", file=sys.stderr)
+            complain("interrupted")
             return INTERRUPTED
         return self._decide(selector, pool, meeting)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from twisted.python import usage
 
 from tlstunnel.errors import ConfigurationError, nearest
+from tlstunnel.program.output import complain
 from tlstunnel.program.syntax import ProgramOptions
 
 #: The units that run us: for all tunnels of a file, for one tunnel each, for the pool, and for an
@@ -132,17 +133,16 @@ def main(options: UnitOptions) -> int:
     try:
         program = findProgram(sys.argv[0], sys.executable)
     except ConfigurationError as error:
-        print(f"tlstunnel: {error}", file=sys.stderr)
+        complain(str(error))
         return 1
     name = options["name"]
     print(unit(name, program), end="")
     for path in (program, Path(sys.executable).resolve()) if name in SERVICES else ():
         for obstacle in obstacles(path):
-            print(f"tlstunnel: warning: {obstacle}; install it below /opt", file=sys.stderr)
+            complain(f"warning: {obstacle}; install it below /opt")
     instance = name.removesuffix(".service") + ("NAME" if "@" in name else "")
-    print(
-        f"tlstunnel: put this into {DIRECTORY}/{name}; then: "
-        f"systemctl daemon-reload && systemctl enable --now {instance}",
-        file=sys.stderr,
+    complain(
+        f"put this into {DIRECTORY}/{name}; then: "
+        f"systemctl daemon-reload && systemctl enable --now {instance}"
     )
     return 0

@@ -78,7 +78,7 @@ def clientTunnel(
     if not remote and address.isLiteral:
         raise ConfigurationError(
             "`remote-id`",
-            f"is missing, and {address} names nobody whom we could expect there",
+            f"is missing, and {address} does not name the server",
             "give the name in the server's certificate",
         )
     tunnel = Tunnel(

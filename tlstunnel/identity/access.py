@@ -94,7 +94,7 @@ class AccessList:
         return f"{denying} in {place}" if place else str(denying)
 
     def __str__(self) -> str:
-        shown = _shown(self.selectors) or "nobody"
+        shown = _shown(self.selectors) or "an empty list"
         return f"{shown}, but not {_shown(self.denied)}" if self.denied else shown
 
 
@@ -124,7 +124,9 @@ def readList(path: Path) -> dict[Selector, str]:
                 continue
             found.setdefault(Selector.parse(text), place)
         except UnicodeDecodeError:
-            raise ConfigurationError(place, "is not text in UTF-8", "write it so") from None
+            raise ConfigurationError(
+                place, "is not text in UTF-8", "save it in that encoding"
+            ) from None
         except ValueError as error:
             raise ConfigurationError.of(place, error) from None
     return found

@@ -216,7 +216,7 @@ def _checkCritical(extensions: x509.Extensions, known: set[x509.ObjectIdentifier
     for each in extensions:
         if each.critical and each.oid not in known:
             raise NotUnderstood(
-                f"has a critical extension that nobody knows ({each.oid.dotted_string})"
+                f"has a critical extension that is not known here ({each.oid.dotted_string})"
             )
 
 
@@ -318,7 +318,7 @@ def _blocks(path: Path) -> list[bytes]:
         raise ConfigurationError(
             str(path),
             f"is cut or broken: {begun} lists begin there, and {len(found)} are complete",
-            "write it again, as a whole",
+            "get it again, as a whole",
         )
     if not found:
         raise ConfigurationError(

@@ -113,7 +113,7 @@ class Rule:
             yield each
 
     def __str__(self) -> str:
-        return ", then ".join("nobody" if each.isNobody else str(each) for each in self.shown)
+        return ", then ".join("no identity" if each.isNobody else str(each) for each in self.shown)
 
 
 def hasRules(pool: Pool) -> bool:

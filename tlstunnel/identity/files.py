@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import toRead, toWrite
 
 _ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR))
 
@@ -34,28 +34,30 @@ def reading(path: Path) -> Iterator[None]:
 
     @raise ConfigurationError: the system does not let us.
     """
-    with _naming(path, "read"):
+    with _naming(path, "read", toRead):
         yield
 
 
 @contextmanager
-def _naming(path: Path, done: str) -> Iterator[None]:
+def _naming(path: Path, done: str, permitting: Callable[[Path], str] = toWrite) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigurationError(
-            str(path), f"cannot be {done}: {reason}", _remedy(path, error)
+            str(path), f"cannot be {done}: {reason}", _remedy(path, error, permitting)
         ) from None
 
 
-def _remedy(path: Path, error: OSError) -> str:
+def _remedy(path: Path, error: OSError, permitting: Callable[[Path], str]) -> str:
     """
     What to do about something that the system has against the use of C{path}.
+
+    @param permitting: says what would let us.
     """
     match error.errno:
         case errno.EACCES | errno.EPERM:
-            return f"let user {os.geteuid()} do so; 'namei -l {shlex.quote(str(path))}' shows why"
+            return permitting(path)
         case errno.ENOENT | errno.ENOTDIR | errno.ENAMETOOLONG:
             with suppress(OSError):  # which it is where there is no link
                 return f"it is a link to {path.readlink()}: make that, or remove it"

@@ -52,7 +52,7 @@ def withoutCertificates(path: Path, content: bytes) -> tuple[str, str]:
     """
     file = shlex.quote(str(path))
     if not content:
-        return "is empty", "write it again"
+        return "is empty", "give a file with certificates in PEM form"
     if TRUSTED in content:
         return (
             "has certificates in a form of OpenSSL alone, TRUSTED CERTIFICATE",
@@ -94,7 +94,7 @@ def withoutKey(path: Path, content: bytes) -> tuple[str, str]:
     """
     file = shlex.quote(str(path))
     if not content:
-        return "is empty", "write it again"
+        return "is empty", "give a file with the private key in PEM form"
     if _KEY.search(content):
         return (
             "holds a private key that is broken, or of a kind that cannot be used here",

@@ -22,6 +22,7 @@ from pathlib import Path
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import present, reading
 from tlstunnel.identity.keyreference import ReferenceKind
+from tlstunnel.identity.permission import userName
 
 #: What the links in a pool are called, and the options.
 PROVIDER, MODULE = "key-provider", "pkcs11-module"
@@ -158,8 +159,8 @@ def _checkOwner(subject: str, path: Path, status: os.stat_result) -> None:
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(
             subject,
-            f"belongs to user {status.st_uid}, who is neither root nor us, and would be in our "
-            "process",
+            f"belongs to user {userName(status.st_uid)}, who is neither root nor us, and would be "
+            "in our process",
             "install it as root",
         )
     if status.st_mode & 0o022:

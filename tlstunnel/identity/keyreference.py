@@ -141,7 +141,7 @@ def readReference(content: bytes) -> KeyReference | None:
     try:
         inside = base64.b64decode(b"".join(found[0]["body"].split()), validate=True)
     except binascii.Error:
-        raise ValueError("is broken (its Base64 is none)") from None
+        raise ValueError("is broken (what is between its lines is not Base64)") from None
     if found[0]["label"] == _TPM_LABEL:
         if len(_elements(inside, "TSS2 PRIVATE KEY")) != 1 or inside[0] != _SEQUENCE:
             raise ValueError("is broken (its DER is no SEQUENCE)")

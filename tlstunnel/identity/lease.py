@@ -105,7 +105,7 @@ def unreachable(error: OSError) -> Refusal:
     """
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         remedy = "start it with 'tlstunnel identity agent', or see whether the path is right"
-        return Refusal(f"nobody answers there: {error.strerror}", remedy)
+        return Refusal(f"nothing answers there: {error.strerror}", remedy)
     if isinstance(error, PermissionError):
         remedy = "let us write to it: see --socket-mode, --socket-group and --allow of the agent"
         return Refusal("we may not connect", remedy)

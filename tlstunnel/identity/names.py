@@ -43,9 +43,9 @@ def normalDomain(text: str) -> str:
     if not domain.isascii():
         try:
             domain = idna.encode(text, uts46=True).decode("ascii")
-        except UnicodeError as error:
+        except UnicodeError:
             raise ValueError(
-                f"{text!r} is not a domain: {error}; write it as its DNS has it"
+                f"{text!r} is not a domain as IDNA has them; write it as DNS has it (xn--...)"
             ) from None
     domain = domain.lower().removesuffix(".")
     labels = domain.split(".")
@@ -341,15 +341,6 @@ class Selector:
         if self.path is not None:
             return not self.path.endswith("/")
         return self.user != "" and not self.domain.startswith(".")
-
-    @property
-    def concreteness(self) -> tuple[bool, int, bool]:
-        """How much it says: of two selectors that match an identity, the greater is meant."""
-        if self.path is not None:
-            return self.isExact, self.path.rstrip("/").count("/"), False
-        exact = not self.domain.startswith(".")
-        labels = sum(1 for label in self.domain.split(".") if label)
-        return exact, labels, bool(self.user)
 
     def __str__(self) -> str:
         return _written(self.user, self.domain, self.path)

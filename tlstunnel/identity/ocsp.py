@@ -158,7 +158,7 @@ def _judge(
     if len(about) != 1:
         raise _Refused("is not about this certificate" if not about else "is ambiguous")
     if any(each.critical for each in response.extensions):
-        raise _Refused("has a critical extension that nobody knows")
+        raise _Refused("has a critical extension that is not known here")
     if not any(_hasSigned(each, response) for each in _responders(response, issuer, now)):
         raise _Refused("is not signed by the issuer, nor by whom it has charged with that")
     (single,) = about
@@ -169,7 +169,7 @@ def _judge(
             cause=REVOKED,
         )
     if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-        raise _Refused("says that nobody knows this certificate")
+        raise _Refused("says that this certificate is not known")
     start, end = single.this_update_utc.timestamp(), single.next_update_utc
     if start > now + SKEW_SECONDS:
         raise _Refused(f"is from the future ({single.this_update_utc:%Y-%m-%d %H:%M} UTC)")

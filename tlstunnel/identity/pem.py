@@ -12,16 +12,15 @@ import re
 import shlex
 import stat
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -30,21 +29,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity import soundness
 from tlstunnel.identity.files import reading
 from tlstunnel.identity.forms import TRUSTED, withoutCertificates, withoutKey
 from tlstunnel.identity.keyreference import KeyReference, isSecret, readReference
+from tlstunnel.identity.permission import ourName, userName
 
 #: More than any file of certificates has; the system's bundles are a quarter of this.
 LARGEST_FILE = 1 << 20
 
 #: Anchors that are known by what stands in their files, in all; those of a system are 150.
 ANCHORS_KEPT = 1000
-
-#: Files of keys that are known to be sound.
-MOST_SOUND = 10000
-
-# Digests of those, the one that was found sound first in front.
-_SOUND: OrderedDict[bytes, None] = OrderedDict()
 
 # How a file is opened: nobody is waited for at the other end of a pipe.
 _AT_ONCE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -104,11 +99,12 @@ def _checkPrivate(path: Path, status: os.stat_result) -> None:
     to us, and nobody else can read it; or it belongs to root, who may let a group read it.
     """
     mode = stat.S_IMODE(status.st_mode)
+    file = shlex.quote(str(path))
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(
             str(path),
-            f"belongs to user {status.st_uid}, who is neither root nor us",
-            f"run 'chown {os.geteuid()} {shlex.quote(str(path))}'",
+            f"belongs to user {userName(status.st_uid)}, who is neither root nor us",
+            f"run 'chown {ourName()} {file}'",
         )
     if mode & (0o037 if status.st_uid == 0 else 0o077):
         if stat.S_ISCHR(status.st_mode):
@@ -116,7 +112,10 @@ def _checkPrivate(path: Path, status: os.stat_result) -> None:
         raise ConfigurationError(
             str(path),
             f"can be read by others (mode {mode:04o})",
-            f"run 'chmod 600 {shlex.quote(str(path))}'",
+            # Of root's file that alone would leave nothing to us.
+            f"run 'chmod 600 {file}'"
+            if status.st_uid == os.geteuid()
+            else f"run 'chmod 600 {file} && chown {ourName()} {file}'",
         )
 
 
@@ -158,7 +157,7 @@ def _blocks(path: Path) -> list[bytes]:
         raise ConfigurationError(
             str(path),
             f"is cut or broken: {begun} certificates begin there, and {len(found)} are complete",
-            "write it again, as a whole",
+            "get it again, as a whole",
         )
     return found
 
@@ -255,18 +254,32 @@ def _keyIn(content: bytes) -> PrivateKeyTypes:
     """
     The key in a PEM file.
 
-    Whether the numbers of an RSA key belong together takes a tenth of a second to find out, or a
-    whole one, and is the same each time: a service reads what it serves with again for whoever
-    asks for something else, and everybody waits.
+    A service reads what it serves with again for whoever asks for something else: whether it is
+    sound is found out once.
 
     @raise ValueError: there is none, or its numbers do not belong together.
     """
-    digest = sha256(content).digest()
-    key = load_pem_private_key(content, None, unsafe_skip_rsa_key_validation=digest in _SOUND)
-    _SOUND[digest] = None
-    if len(_SOUND) > MOST_SOUND:
-        _SOUND.popitem(last=False)
+    isSound = soundness.known.of(content)
+    if isSound is False:
+        raise ValueError("its numbers do not belong together")
+    key = load_pem_private_key(content, None, unsafe_skip_rsa_key_validation=isSound is True)
+    soundness.known.add(content, True)
     return key
+
+
+def unexamined(path: Path) -> tuple[bytes, rsa.RSAPrivateKey] | None:
+    """
+    What L{loadKey} would take long to find out: whether a key is sound that is read first.
+
+    @return: what stands in the file, and the key; C{None} where that is known, or soon found out.
+    """
+    with suppress(ConfigurationError, OSError, TypeError, ValueError, UnsupportedAlgorithm):
+        # What is read from a pipe is gone.
+        content = readFile(path) if path.is_file() else b""
+        if soundness.known.of(content) is None:
+            key = load_pem_private_key(content, None, unsafe_skip_rsa_key_validation=True)
+            return (content, key) if isinstance(key, rsa.RSAPrivateKey) else None
+    return None
 
 
 def loadSigningKey(path: Path) -> PrivateKeyTypes:

@@ -28,6 +28,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ from tlstunnel.identity.credentials import Credentials, loadCredentials
 from tlstunnel.identity.files import entries, isDirectory, present
 from tlstunnel.identity.keyprovider import MODULE, PROVIDER
 from tlstunnel.identity.names import Identity, Kind, Selector
+from tlstunnel.identity.permission import toEnter
 from tlstunnel.identity.pooltrust import PoolTrust
 from tlstunnel.identity.trust import Anchors, Trust
 from tlstunnel.identity.withdrawal import WITHDRAWN_FILE, WithdrawnIdentity, isWithdrawn
@@ -116,7 +118,7 @@ class Pool:
         Find all identities whose credentials are here, in the order of their names.
 
         @param having: the file that makes them some.
-        @raise ConfigurationError: there is no pool.
+        @raise ConfigurationError: there is no pool, or we may not look into it.
         """
         self._checkThere()
         for directory in entries(self.path) if isDirectory(self.path) else ():
@@ -138,7 +140,7 @@ class Pool:
         if not present(directory):
             raise ConfigurationError(
                 str(directory),
-                f"is not there, so that we cannot be {identity}",
+                f"is not there: the pool has no identity {identity}",
                 self.remedyFor(identity),
             )
         return directory
@@ -149,8 +151,8 @@ class Pool:
             return f"run {self.command('create', str(identity))}"
         if identity.user is not None:
             return "certbot has no certificates of users: give another `pool`"
-        there = ", ".join(map(str, self.identities())) or "nobody"
-        return f"run 'certbot certonly -d {identity}', or be who is there: {there}"
+        there = ", ".join(map(str, self.identities())) or "none"
+        return f"run 'certbot certonly -d {identity}', or give one that is there: {there}"
 
     @property
     def isOfCertbot(self) -> bool:
@@ -187,6 +189,15 @@ class Pool:
                 raise
             # That of a pseudonym may have been replaced between the one look and the other.
             return loadCredentials(identity, *files)
+
+    def keyFiles(self) -> Iterator[Path]:
+        """
+        Where the keys of all identities are, and that of our own authority.
+        """
+        yield self.path / "ca" / "key.pem"
+        with suppress(ConfigurationError):
+            for identity in self.identities():
+                yield self.directoryOf(identity) / "privkey.pem"
 
     def withdrawn(self) -> Iterator[Identity]:
         """
@@ -297,7 +308,11 @@ class Pool:
         return PoolTrust(self)
 
     def _checkThere(self) -> None:
-        if self.asked and not isDirectory(self.path):
+        if self.asked and isDirectory(self.path):
+            remedy = "" if self.isOfCertbot else toEnter(self.path)
+            if remedy:
+                raise ConfigurationError(f"`pool` {self.path}", "is closed to us", remedy)
+        elif self.asked:
             if os.path.lexists(self.path):
                 raise ConfigurationError(
                     "`pool`", f"{self.path} is no directory", "give the one that the pool is"

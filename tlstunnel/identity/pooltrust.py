@@ -97,7 +97,7 @@ class PoolTrust:
             return Anchors.read(files, system, own)
         raise ConfigurationError(
             str(self._directory),
-            f"has nobody to believe about {remote}",
+            f"has no certificate of an authority to trust for {remote}",
             "give `trust` FILE"
             if pool.isOfCertbot
             else f"run {pool.command('trust', _named(remote), 'FILE')}, or give `trust` FILE",

@@ -156,7 +156,7 @@ def loadPSK(pool: Pool, identity: Identity) -> PresharedKey:
     if not present(file):
         raise ConfigurationError(
             str(file),
-            f"is not there, so that nobody shares a key with us as {identity}",
+            f"is not there: there is no pre-shared key of {identity}",
             f"run {pool.command('create', '--psk', str(identity))}, or import the key that the "
             "other side has",
         )

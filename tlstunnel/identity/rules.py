@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.files import present, reading
+from tlstunnel.identity.permission import ourName, userName
 
 #: The most bytes that such a file may have: what is in it is gone through for each connection.
 LARGEST_RULES = 1 << 14
@@ -43,7 +44,9 @@ def readRules(path: Path) -> list[tuple[str, str]] | None:
         try:
             text = withoutComment(line.decode())
         except UnicodeDecodeError:
-            raise ConfigurationError(place, "is not text in UTF-8", "write it so") from None
+            raise ConfigurationError(
+                place, "is not text in UTF-8", "save it in that encoding"
+            ) from None
         if text:
             found.append((place, text))
     return found
@@ -98,8 +101,8 @@ def _checkOwner(path: Path, status: os.stat_result) -> None:
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(
             str(path),
-            f"belongs to user {status.st_uid}, who is neither root nor us",
-            f"run 'chown {os.geteuid()} {shlex.quote(str(path))}'",
+            f"belongs to user {userName(status.st_uid)}, who is neither root nor us",
+            f"run 'chown {ourName()} {shlex.quote(str(path))}'",
         )
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o022:

@@ -55,7 +55,7 @@ class Anchors:
             except NoCertificates:
                 if not saysNobody(file):
                     raise
-                sources.append(f"nobody ({file})")
+                sources.append(f"{file} (no anchors)")
                 continue
             found |= dict.fromkeys(certificates)
             skipped += more
@@ -81,7 +81,7 @@ def saysNobody(file: Path) -> bool:
 
 
 #: Where nobody is believed about anybody.
-NOBODY = Anchors((), False, "nobody")
+NOBODY = Anchors((), False, "")
 
 
 def together(several: Iterable[Anchors]) -> Anchors:
@@ -92,7 +92,7 @@ def together(several: Iterable[Anchors]) -> Anchors:
     return Anchors(
         tuple(dict.fromkeys(certificate for one in each for certificate in one.certificates)),
         any(one.system for one in each),
-        ", ".join(dict.fromkeys(part for one in each for part in one.source.split(", "))),
+        ", ".join(dict.fromkeys(part for one in each for part in one.source.split(", ") if part)),
         tuple(dict.fromkeys(sentence for one in each for sentence in one.skipped)),
     )
 

@@ -12,24 +12,17 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import TLSFailed, TunnelError
 from tlstunnel.net.kernel import unread
-from tlstunnel.net.wire import (
-    AT_ONCE,
-    NOTHING,
-    PEEKING,
-    RETRIED,
-    WANTS_READ,
-    WANTS_WRITE,
-    Event,
-)
+from tlstunnel.net.wire import AT_ONCE, NOTHING, PEEKING, RETRIED, WANTS_READ, WANTS_WRITE, Event
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.faces import VERSIONS
 from tlstunnel.tls.failures import handshakeFailure
 from tlstunnel.tls.membio import detour, drainer, layer, pending
-from tlstunnel.tls.records import SysCallError, WantWrite, handshaker
+from tlstunnel.tls.records import SSLError, SysCallError, WantWrite, handshaker
 
 #: The most bytes before a handshake that are skipped, in all.
 MOST_SKIPPED_BYTES = 1024
@@ -55,7 +48,12 @@ _left = pending()
 class Handshaking:
     """
     TLS up to the end of its handshake.
+
+    @cvar isQuiet: whether what a server says behind its handshake, its tickets, is left to be sent
+        with what it says next.
     """
+
+    isQuiet: ClassVar[bool] = False
 
     __slots__ = (
         "_before",
@@ -104,7 +102,8 @@ class Handshaking:
         """
         The connection of OpenSSL.
         """
-        if _detour is None or not self._creator.asksForCertificates:
+        isByPieces = self.isQuiet or self._creator.asksForCertificates
+        if _detour is None or not isByPieces:
             return self._creator.connection(self._sock, self.session)
         self._isDetoured = True
         return self._creator.connection(None, self.session)
@@ -167,21 +166,20 @@ class Handshaking:
         except Exception as error:  # noqa: BLE001 - as above
             # Nobody reads what is left of it, and something else lies there soon.
             _lay(connection, 0, True)
-            self._before = self._drained()
-            with suppress(TunnelError):
-                self._sendBefore()
+            self._sayLast()
             raise self._failure(error) from None
         if count:
             self._drop(count - _left(connection))
+        if not isDone:
+            # Something else lies there soon.
+            _lay(connection, 0, self._isTooLong)
+            if self._isTooLong:
+                raise self._refuseLength()
         self._before = self._drained()
         if isDone:
             comeBack(connection, self._sock.fileno())
             self._isDetoured = False
-        else:
-            # Something else lies there soon.
-            _lay(connection, 0, False)
-            self._checkLength()
-        if self._before and not self._sendBefore():
+        if self._before and not (isDone and self._mayWait) and not self._sendBefore():
             return WANTS_WRITE
         if not isDone:
             return WANTS_READ
@@ -219,6 +217,14 @@ class Handshaking:
             self._creator.failed(self.session)
         return handshakeFailure(error, self.session)
 
+    @property
+    def _mayWait(self) -> bool:
+        """
+        Whether what OpenSSL has to say at the end of the handshake can be sent later: until TLS 1.3
+        the handshake itself ends with it.
+        """
+        return self.isQuiet and self._connection.get_protocol_version() >= VERSIONS["1.3"]
+
     def _drop(self, count: int) -> None:
         """
         Take from the socket what OpenSSL has taken of what lies there.
@@ -253,14 +259,34 @@ class Handshaking:
         """
         return min(LIGHT_BYTES, self._most + 1 - self._heard)
 
-    def _checkLength(self) -> None:
+    @property
+    def _isTooLong(self) -> bool:
         """
-        @raise TLSFailed: the handshake, which goes on, is too long.
+        Whether that is more than it may say.
         """
-        if self._heard > self._most:
-            raise TLSFailed(
-                f"the peer's handshake has more than {self._most} bytes", cause="long handshake"
-            )
+        return self._heard > self._most
+
+    def _refuseLength(self) -> TLSFailed:
+        """
+        End a handshake that is too long and goes on.
+
+        @return: why.
+        """
+        # To OpenSSL its input has ended, of which it tells the peer by an alert.
+        with suppress(SSLError):
+            shakeHands(self._connection)
+        self._sayLast()
+        return TLSFailed(
+            f"the peer's handshake has more than {self._most} bytes", cause="long handshake"
+        )
+
+    def _sayLast(self) -> None:
+        """
+        Send what OpenSSL has to say at the end, as far as the peer takes it.
+        """
+        self._before = self._drained()
+        with suppress(TunnelError):
+            self._sendBefore()
 
     def _complete(self) -> None:
         """

@@ -68,6 +68,7 @@ from tlstunnel.net import kernel
 from tlstunnel.net.descriptor import noDescriptor
 from tlstunnel.net.linger import Linger
 from tlstunnel.net.outgoing import ENDED, ENDING, OPEN, Outgoing
+from tlstunnel.net.quietwire import QuietTLS
 from tlstunnel.net.tlswire import TLS
 from tlstunnel.net.turns import turnsOf
 from tlstunnel.net.wire import END, NOTHING, PEEKING, WANTS_READ, WANTS_WRITE, Clear, PeerGone
@@ -251,7 +252,8 @@ class Leg(Outgoing):
         if self._wire.isTLS:
             raise RuntimeError("startTLS was called twice on one connection")
         before, self._tail = self._tail, NOTHING
-        self._wire = self._kindOfTLS(self.sock, creator, before, self.skippable, self.peer)
+        kind = QuietTLS if creator.isQuiet else self._kindOfTLS
+        self._wire = kind(self.sock, creator, before, self.skippable, self.peer)
         self._state = _HANDSHAKING
         self.readSize = RECORD_BYTES
         if creator.isClient:

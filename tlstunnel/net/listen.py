@@ -33,6 +33,7 @@ from tlstunnel.address import (
     UNIXAddress,
 )
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import ourName
 from tlstunnel.net import inherit
 from tlstunnel.net.claim import Claim
 
@@ -261,7 +262,7 @@ def _bindUNIX(address: UNIXAddress, claim: Claim) -> socket.socket:
 def _refusedPath(address: UNIXAddress, claim: Claim, error: OSError) -> ConfigurationError:
     directory = Path(address.path).absolute().parent
     remedy = {
-        EACCES: f"let user {os.geteuid()} write in {directory}",
+        EACCES: f"let user {ourName()} write in {directory}",
         ENOENT: f"make the directory {directory}",
     }.get(error.errno or 0, "choose another path")
     if error.errno == EADDRINUSE:

@@ -203,7 +203,9 @@ class TunnelReactor(PosixReactorBase):
             # A hang-up with nothing left to read: clean, if reading was all we did.
             reading = bool(self._wanted[fd] & _IN)
             why = ConnectionDone() if reading else ConnectionLost()
-        if event & _OUT and not why and self._wanted.get(fd, 0) & _OUT:
+        # Reading may have been its end, and the number be that of another by now.
+        isStill = self._descriptors.get(fd) is descriptor
+        if event & _OUT and not why and isStill and self._wanted[fd] & _OUT:
             reading = False
             why = descriptor.doWrite()
         return reading, why

@@ -19,11 +19,11 @@ more.
 from __future__ import annotations
 
 from contextlib import suppress
-from errno import errorcode
+from errno import EPIPE, errorcode
 from struct import Struct
 from typing import Any
 
-from tlstunnel.errors import Reset, TLSFailed, TunnelError
+from tlstunnel.errors import TLSFailed, TunnelError
 from tlstunnel.net.handshaking import shakeHands
 from tlstunnel.net.tlswire import MOST_EMPTY, MOST_WASTE, TLS, readRecord, writeRecords
 from tlstunnel.net.wire import (
@@ -215,8 +215,9 @@ class SharedTLS(TLS):
                     self._complete()
                     # What came with the peer's last message, if anything did.
                     self._isBehind = self.isLate = _left(self._connection) != 0
-                else:
-                    self._checkLength()
+                elif self._isTooLong:
+                    self._connection.bio_shutdown()
+                    raise self._refuseLength()
                 self._hasSpoken = False
                 if not self._flush():
                     return WANTS_WRITE
@@ -227,8 +228,12 @@ class SharedTLS(TLS):
                     return WANTS_READ
                 isHeard = True
         except PeerGone as error:
-            raise Reset(f"during the TLS handshake: {error.detail}") from None
+            raise self._failure(SysCallError(EPIPE, error.detail)) from None
         return None
+
+    def _sayLast(self) -> None:
+        with suppress(PeerGone):
+            self._flush()
 
     def _goOn(self) -> bool:
         """
@@ -238,8 +243,7 @@ class SharedTLS(TLS):
             return shakeHands(self._connection)
         except Exception as error:  # noqa: BLE001
             # As TLS has it; and the alert has to go out.
-            with suppress(PeerGone):
-                self._flush()
+            self._sayLast()
             raise self._failure(error) from None
 
     def _take(self) -> bool:

@@ -129,8 +129,8 @@ def _sourceOf(peer: Address) -> Source | str:
     """
     try:
         return _GROUPING.sourceOf(peer)
-    except OSError:
-        # A proxy has resolved the name.
+    except (OSError, ValueError):
+        # A proxy has resolved the name, whatever is in it.
         return peer.host
 
 

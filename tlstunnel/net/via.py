@@ -117,7 +117,7 @@ def readLogin(path: Path, via: Via) -> Login:
         raise ConfigurationError(
             str(path),
             "does not have one line user:password, of printable characters, and nothing else",
-            "write it so",
+            "write that line into it",
         )
     if via.user and via.user.encode() != user:
         raise ConfigurationError(

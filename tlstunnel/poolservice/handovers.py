@@ -201,13 +201,14 @@ class HandOvers:
         """
         try:
             if wanted.isClient:
-                return self._prepareClient(program, wanted)
-            ready = self.preparations.forServer(wanted, self._ours(program, wanted))
+                ready = self._prepareClient(program, wanted)
+            else:
+                ready = self.preparations.forServer(wanted, self._ours(program, wanted))
             return ready if isinstance(ready, Prepared) else _now(ready)
         except ConfigurationError as error:
             raise BadPool(str(error)) from None
 
-    def _prepareClient(self, program: IProgram, wanted: Wanted) -> Prepared:
+    def _prepareClient(self, program: IProgram, wanted: Wanted) -> Prepared | Deferred[Prepared]:
         caller, remote = program.caller, wanted.remote
         if not isinstance(remote, Identity):
             raise NoRemote("a client has to say who must be at the other end: give remote")

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,10 +20,12 @@ from twisted.python.failure import Failure
 
 from tlstunnel.identity.access import AccessList
 from tlstunnel.identity.names import Identity, Selector
+from tlstunnel.identity.pem import unexamined
 from tlstunnel.identity.pool import Pool
 from tlstunnel.poolservice.description import NAME
 from tlstunnel.poolservice.trustwatch import TrustWatch, stampOf
 from tlstunnel.poolservice.wanted import Demand, Wanted
+from tlstunnel.tls.keycheck import keyChecksOf
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.prepared import Prepared
@@ -68,6 +71,13 @@ class _Kept:
         self._stamps = [stampOf(each) for each in self._own]
         self._trusted = trusted
 
+    @property
+    def keys(self) -> list[Path]:
+        """
+        Where our keys are.
+        """
+        return self._own[1::2]
+
     def isCurrent(self, trusted: int) -> bool:
         """
         Whether the files are as they were.
@@ -91,11 +101,14 @@ class Preparations:
         self._contexts = 0
         self._trust = TrustWatch(pool.path, reactor.seconds)
 
-    def forClient(self, wanted: Wanted, local: Identity | None, uid: int) -> Prepared:
+    def forClient(
+        self, wanted: Wanted, local: Identity | None, uid: int
+    ) -> Prepared | Deferred[Prepared]:
         """
         What a program that runs as C{uid} makes a connection to a server with.
 
         @param local: who we are.
+        @return: as L{forServer}.
         @raise ConfigurationError: something in the pool is missing or wrong.
         """
         remote = wanted.remote
@@ -105,6 +118,9 @@ class Preparations:
         kept = self._find(key)
         if kept is None:
             kept = _Kept(self._pool, () if local is None else (local,), self._trust.edition)
+            if any(map(unexamined, kept.keys)):
+                examined = keyChecksOf(self._reactor).settle(kept.keys)
+                return examined.addCallback(lambda _: self.forClient(wanted, local, uid))
             kept.prepared = Prepared(self._tunnel(Mode.CLIENT, wanted, local, remote))
             kept.waiting = None
             self._kept[key] = kept
@@ -155,6 +171,11 @@ class Preparations:
         """
         result: Prepared | Failure = kept.prepared
         try:
+            for number, file in enumerate(kept.keys):
+                if number:
+                    await self._nextTurn()
+                if unexamined(file) is not None:
+                    await keyChecksOf(self._reactor).settle([file])
             for number, _ in enumerate(kept.prepared.steps()):
                 if number:
                     await self._nextTurn()

@@ -183,40 +183,6 @@ class StartTLS(Payload):
 
 
 @dataclass(frozen=True)
-class PinEntry(Payload):
-    """
-    Of PINENTRY.
-    """
-
-    form = struct.Struct("=III128s128s36s20s20s36s")
-
-    flags: int
-    attempt: int
-    timeout: int
-    pin: bytes
-    prompt: bytes
-    manufacturer: bytes
-    model: bytes
-    serial: bytes
-    label: bytes
-
-
-@dataclass(frozen=True)
-class LocalIdEntry(Payload):
-    """
-    Of LIDENTRY_REGISTER and LIDENTRY_CALLBACK.
-    """
-
-    form = struct.Struct("=IHI128s128s")
-
-    flags: int
-    maxlevels: int
-    timeout: int
-    localid: bytes
-    remoteid: bytes
-
-
-@dataclass(frozen=True)
 class Control(Payload):
     """
     Of CONTROL_DETACH and CONTROL_REATTACH.

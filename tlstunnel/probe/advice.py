@@ -46,7 +46,7 @@ def adviceOn(report: Report) -> str:
     if report.unnamed is not None and report.unnamed.sight.version:
         return _served(report.unnamed)
     if report.sight.isAsked and not isinstance(error, IdentityRefused):
-        return "give one that it knows with -L"
+        return "give an identity that it accepts with -L"
     if isTooWeak(report):
         return "switch newer versions and suites of TLS on in the server"
     return _ofTunnel(report)
@@ -88,7 +88,7 @@ def _served(unnamed: Outcome) -> str:
     """
     chain = describe(unnamed.sight.chain[:1], datetime.now(UTC))
     names = ", ".join(safe(each.text) for shown in chain for each in shown.names[:_MOST_NAMES])
-    shows = f", and shows one for {names} to who asks for none" if names else ""
+    shows = f", and shows one for {names} to clients that ask for none" if names else ""
     return f"it has no certificate for that name{shows}: check the host, or give another with -R"
 
 

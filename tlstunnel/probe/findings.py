@@ -158,7 +158,7 @@ def _stapled(report: Report, der: bytes) -> Stapled | None:
     if len(leading) < 2:
         leading = [each.certificate for each in path(report.chain)[:2] if each.certificate]
     if len(leading) < 2:
-        return Stapled("nobody can say whether it is good, as there is no issuer")
+        return Stapled("whether it is good cannot be told, as its issuer is missing")
     try:
         answer = judge(der, leading[0], leading[1], time())
     except IdentityRefused as refused:

@@ -110,7 +110,9 @@ def placeOf(text: str, starttls: str | None) -> Place:
     except ValueError as error:
         raise ConfigurationError.of("HOST", error) from None
     if not isinstance(address, TCPAddress) or not address.host or not address.port:
-        raise ConfigurationError(f"HOST {text}", "is nowhere to connect to", "write HOST:PORT")
+        raise ConfigurationError(
+            f"HOST {text}", "is not an address to connect to", "write HOST:PORT"
+        )
     guesses = frozenset(() if hasPort else ("port",))
     if dialect is not None:
         return Place(address, dialect.name, guesses)

@@ -249,7 +249,7 @@ def _isAuthority(certificate: x509.Certificate) -> bool:
 def _problemsOfLeaf(certificate: x509.Certificate) -> list[str]:
     found = []
     if alternativeNames(certificate) is None:
-        found.append("it has no alternative names, and common names never count")
+        found.append("it has no subject alternative name, and a common name does not count")
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

@@ -172,7 +172,7 @@ def _judgement(report: Report) -> Iterator[str]:
         where = f" ({report.source})" if report.source else ""
         yield _line("anchors", f"{report.anchor} vouches for it{where}")
     elif report.source:
-        yield _line("anchors", f"nobody vouches for it of {report.source}")
+        yield _line("anchors", f"no anchor of {report.source} vouches for it")
     found = report.belonging
     if found.matches:
         yield _line("identity", f"the certificate is for {report.question.expected}")
@@ -193,7 +193,7 @@ def _rest(report: Report) -> Iterator[str]:
         left = datetime.fromtimestamp(staple.end, UTC) - now
         yield _line("ocsp", f"stapled: good, {inWords(age)} old, for {inWords(left)} more")
     if sight.isAsked:
-        whose = "; ".join(map(safe, sight.authorities)) or "anybody"
+        whose = "; ".join(map(safe, sight.authorities)) or "any authority"
         yield _line("client", f"a certificate of ours is asked for, issued by {whose}")
     if sight.tickets:
         yield _line("resumption", f"{sight.tickets} ticket{'s' if sight.tickets > 1 else ''}")

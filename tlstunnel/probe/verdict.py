@@ -70,7 +70,7 @@ def _praise(report: Report) -> str:
         whom = "the pinned key"
     words = f"{whom} is there, with {report.sight.version}"
     if isinstance(report.error, _ENDS):
-        words += ", and ends the connection before anybody has spoken"
+        words += ", and ends the connection before anything was said"
     elif isinstance(report.error, Farewell):
         words += f", and takes its leave: {quote(report.error.said)}"
     elif report.problems:
@@ -106,9 +106,9 @@ def _without(report: Report, error: TunnelError) -> str:
         said = quote(firstLine(answer.said))
         return f"{explain(error)}, and the server has said no more than {said}"
     if answer.speaks:
-        return f"that is what {answer.speaks} sounds like: {quote(firstLine(answer.said))}"
+        return f"the server seems to speak {answer.speaks}: {quote(firstLine(answer.said))}"
     if answer.said:
-        return f"the server speaks another language: {quote(firstLine(answer.said))}"
+        return f"the server speaks another protocol: {quote(firstLine(answer.said))}"
     return f"{explain(error)}, and nothing else is spoken there"
 
 

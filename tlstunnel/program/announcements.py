@@ -62,7 +62,7 @@ class Announcements:
         self._noticeLater()
         for port in ports:
             self._log.info(
-                "{mode} tunnel up: {local} to {remote}{through}, {how}, as {who}, {whom}",
+                "{mode} tunnel up: {local} to {remote}{through}, {how}, {who}, {whom}",
                 event="start",
                 log_system=tunnel.name or None,
                 tunnel=tunnel.name or None,
@@ -146,17 +146,17 @@ class Announcements:
         tunnel = self._factory.tunnel
         if tunnel.byRules:
             shown = ", ".join(map(str, self._factory.prepared.certificates))
-            return f"whom the rules of the pool show{f' ({shown})' if shown else ''}"
+            return f"as whom the rules of the pool show{f' ({shown})' if shown else ''}"
         names = {each.name for each in tunnel.names} | {str(each) for each in tunnel.localIDs}
         more = len(names) - 1
         if more < 1:
-            return str(tunnel.localID or "nobody")
-        return f"{tunnel.localID} and {more} other name{'s' if more > 1 else ''}"
+            return f"as {tunnel.localID}" if tunnel.localID else "showing no certificate"
+        return f"as {tunnel.localID} and {more} other name{'s' if more > 1 else ''}"
 
     def _whom(self) -> str:
         prepared, tunnel = self._factory.prepared, self._factory.tunnel
         if tunnel.mode is Mode.SERVER and not prepared.whom:
-            return "serving anybody"
+            return "serving all clients"
         by = f" by the anchors of {prepared.anchors}" if prepared.anchors else ""
         by = " by pre-shared keys" if tunnel.sides[-1].sharesKeys else by
         server = (
@@ -164,4 +164,5 @@ class Announcements:
         )
         if tunnel.onward is None:
             return server
-        return f"serving {prepared.clients or 'anybody'}, {server.replace('the app', 'the client')}"
+        clients = prepared.clients or "all clients"
+        return f"serving {clients}, {server.replace('the app', 'the client')}"

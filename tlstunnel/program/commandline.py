@@ -16,7 +16,7 @@ from tlstunnel.program.configuration import (
     examineConfiguration,
     readConfiguration,
 )
-from tlstunnel.program.configure import describe
+from tlstunnel.program.configure import checkModes, describe
 from tlstunnel.program.option import Scope, Section, read
 from tlstunnel.program.options import FILE_OPTIONS, OPTIONS, TUNNEL_OPTIONS
 from tlstunnel.program.problems import Problem
@@ -24,6 +24,7 @@ from tlstunnel.program.tableoptions import TableOptions, accepting, sectionHelp
 from tlstunnel.protocols import registry
 from tlstunnel.protocols.dialogue import dialogueOf
 from tlstunnel.protocols.options import written
+from tlstunnel.tunnel.description import Mode
 
 _USAGE = """\
 Usage: tlstunnel -s|-c|-b -l ADDR -r ADDR [options]
@@ -119,6 +120,9 @@ class TunnelOptions(TableOptions):
             sys.stdout.write(listProtocols("verbose" in self.given))
             raise SystemExit(0)
         try:
+            if "config" not in self.given:
+                # First: all else is judged by the mode.
+                checkModes([each.value for each in Mode if each.value in self.given])
             self.update(read(self.given, self.settings))
             if self["config"] is None:
                 self["tunnel"] = describe(self, self.chatWords)
@@ -142,8 +146,8 @@ class TunnelOptions(TableOptions):
         if given:
             raise ConfigurationError(
                 ", ".join(given),
-                "not beside `config`, which may have many tunnels",
-                "put it into the table of one there",
+                "cannot stand beside `config`, which may have many tunnels",
+                "put it into the table of a tunnel in that file",
             )
 
     def examination(self) -> tuple[Configuration, list[Problem]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tlstunnel.identity.permission import toRead, userName
 from tlstunnel.program.problems import Place, Problem, Problems
 from tlstunnel.program.tomllines import Key, Lines
 from tlstunnel.program.tomlmistakes import explained
@@ -124,7 +125,7 @@ def _contentOf(path: Path) -> bytes:
     except OSError as error:
         remedy = {
             errno.ENOENT: "see whether its name is right",
-            errno.EACCES: f"let user {os.geteuid()} read it",
+            errno.EACCES: toRead(path),
         }.get(error.errno or 0, "see what it is")
         raise _problem(path, f"cannot be read: {error.strerror or error}", remedy) from None
     except ValueError as error:
@@ -149,7 +150,7 @@ def _checkWriters(path: Path, status: os.stat_result) -> None:
         if found.st_uid != 0:
             raise _problem(
                 path,
-                f"{each} belongs to user {found.st_uid}, and root would do what it says",
+                f"{each} belongs to user {userName(found.st_uid)}, and root would do what it says",
                 f"give it to root: chown root {each}",
             )
         # In a directory like /tmp nobody replaces what is root's.

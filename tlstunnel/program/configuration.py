@@ -218,7 +218,7 @@ def readStatus(path: Path) -> Status:
                 path,
                 main.place("status").line,
                 "status.local",
-                "is missing, so that nobody can be asked",
+                "is missing, so that there is no status to ask for",
                 'add a table [status] with local = "127.0.0.1:9290", and reload',
             )
         )

@@ -6,6 +6,7 @@ Nothing is bound, and nothing is read but a chat script.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from tlstunnel.program.entrance import checkAccess
 from tlstunnel.program.options import TUNNEL_OPTIONS
 from tlstunnel.program.ourselves import localIDs
 from tlstunnel.protocols import registry
-from tlstunnel.protocols.options import checkOptions
+from tlstunnel.protocols.options import checkOptions, nameOf
 from tlstunnel.tunnel.bridge import OF_ACCEPTED, OF_CONNECTED, checkBridge, errorOf
 from tlstunnel.tunnel.description import PSK, Mode, Tunnel
 from tlstunnel.tunnel.disclosures import checkDisclosure
@@ -42,6 +43,15 @@ from tlstunnel.tunnel.trust import checkDANE
 from tlstunnel.tunnel.via import checkVia
 
 _T = TypeVar("_T")
+
+# The modes, as the help has them.
+_MODES = "server", "client", "bridge"
+
+# What is looked at elsewhere where it has the same value twice; and networks, whose lists come from
+# elsewhere and say the same in several ways.
+_MAY_REPEAT = frozenset(
+    ("local", "local-id", "remote", "dialect-option", "exec-limit", "allow", "deny")
+)
 
 
 class _Mistakes:
@@ -96,10 +106,12 @@ def examine(
     mistakes = _Mistakes()
     mode = mistakes.part(_mode, values)
     mistakes.found += _missing(values)
+    mistakes.found += _repeated(values)
     ours = mistakes.part(localIDs, mode, values["local-id"], PSK in values["trust"])
     access = mistakes.part(_access, values)
     mistakes.part(_checkLocal, values["local"], name)
     if mode is None:
+        mistakes.part(_checkDialect, values)
         return None, mistakes.found
     if mode is Mode.BRIDGE:
         return _examineBridge(values, name, names)
@@ -156,15 +168,30 @@ def _examineBridge(
 
 
 def _mode(values: Mapping[str, Any]) -> Mode:
-    known = Mode.SERVER, Mode.CLIENT, Mode.BRIDGE
-    given = [each for each in known if values[each.value]]
-    if len(given) != 1:
-        raise ConfigurationError(
-            ", ".join(f"`{each.value}`" for each in given or known),
-            f"{'both' if len(given) == 2 else 'all'} were given" if given else "none was given",
-            "give exactly one of them",
-        )
+    given = [each for each in Mode if values[each.value]]
+    checkModes([each.value for each in given])
     return given[0]
+
+
+def checkModes(given: Sequence[str]) -> None:
+    """
+    A tunnel has one mode.
+
+    @param given: the names of those that it was given.
+    @raise ConfigurationError: they are none, or several.
+    """
+    if len(given) > 1:
+        raise ConfigurationError(
+            ", ".join(f"`{each}`" for each in _MODES if each in given),
+            "exclude each other, as a tunnel has one mode",
+            "leave out all but one",
+        )
+    if not given:
+        raise ConfigurationError(
+            ", ".join(f"`{each}`" for each in _MODES),
+            "one of them is needed",
+            "give `server` to accept TLS, `client` to connect with TLS, or `bridge` for both",
+        )
 
 
 def _missing(values: Mapping[str, Any]) -> list[ConfigurationError]:
@@ -175,6 +202,20 @@ def _missing(values: Mapping[str, Any]) -> list[ConfigurationError]:
         ConfigurationError(f"`{key}`", "is missing", f"say {what}")
         for key, what in (("local", "where to listen"), ("remote", "where to forward to"))
         if not values[key]
+    ]
+
+
+def _repeated(values: Mapping[str, Any]) -> list[ConfigurationError]:
+    """
+    What was given twice, so that another value may have been meant; of places to connect to, which
+    only count once then, there is a warning.
+    """
+    return [
+        ConfigurationError(f"`{option.name}` {value}", f"is given {times} times", "give it once")
+        for option in TUNNEL_OPTIONS
+        if option.isRepeatable and option.name not in _MAY_REPEAT
+        for value, times in Counter(values[option.name]).items()
+        if times > 1
     ]
 
 
@@ -288,6 +329,16 @@ def clientsOf(given: Sequence[str]) -> Selector | AccessList | None:
     """
     selectors = [_parsed("remote-id", Selector.parse, each) for each in given]
     return AccessList(tuple(selectors)) if len(selectors) > 1 else next(iter(selectors), None)
+
+
+def _checkDialect(values: Mapping[str, Any]) -> None:
+    """
+    What is wrong with the dialect, whatever the mode is.
+    """
+    if values["chat"] is None:
+        dialect = registry.find(values["starttls"] or "none")
+        for word in values["dialect-option"]:
+            checkOptions([word], dialect, dialect.onlyIn.get(nameOf(word), Mode.CLIENT.value))
 
 
 def _dialect(

@@ -33,7 +33,7 @@ def checkAccess(mode: Mode, values: Mapping[str, Any]) -> None:
         if values[key]:
             raise ConfigurationError(
                 f"`{key}`",
-                "denies nobody anything, as without `remote-id` clients are not asked who they are",
+                "has no effect, as without `remote-id` clients are not asked who they are",
                 "say with `remote-id` who may come, as . for all domains and @. for all users",
             )
     if values["pin"] and not alone:

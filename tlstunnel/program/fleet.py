@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.claim import Claim
+from tlstunnel.net.spreading import spread
 from tlstunnel.program.configuration import Configuration
 from tlstunnel.program.display import Display
 from tlstunnel.program.following import Following
@@ -60,6 +61,8 @@ class Fleet(MultiService):
         self._serving = serving
         self._sockets = Sockets()
         self._names = HostNames()
+        # What is being taken up.
+        self._binding: Binding | None = None
         self._isBound = False
         self._watch = Watch(reactor, lambda: _files(self.configuration), self._takeUp)
         self._display = Display(reactor, serving)
@@ -153,12 +156,29 @@ class Fleet(MultiService):
         @return: fires once it is served everywhere.
         """
         binding.listen()
+        self._binding = binding
         served: Deferred[Any] = self._serving.commit()
         self._display.commit()
         self._following.commit()
-        binding.keep()
         self.configuration = configuration
-        return served
+        # Who gives up the wait for it changes nothing of that.
+        over: Deferred[Any] = Deferred()
+
+        def tell(result: Any) -> None:
+            if not over.called:
+                over.callback(result)
+
+        served.addBoth(self._taken).addBoth(tell)
+        return over
+
+    def _taken(self, result: Any) -> Any:
+        """
+        Nobody accepts connections any more at what is given up.
+        """
+        binding, self._binding = self._binding, None
+        if binding is not None:
+            binding.keep()
+        return result
 
     def whenUp(self) -> Deferred[None]:
         """
@@ -195,7 +215,7 @@ class Fleet(MultiService):
         seen = await self._watch.look()
         # It may describe a thousand tunnels, and users and services have to be asked for.
         configuration: Configuration = await self._inThread(self._source.read)
-        seen |= await self._watch.look({*_files(configuration)} - seen.keys())
+        seen |= await self._watch.look(_files(configuration), seen)
         try:
             changes = await self._renewAs(configuration)
         except Refused as refused:
@@ -244,11 +264,16 @@ class Fleet(MultiService):
             raise
         await self._take(configuration, binding)
         self._notice(before.process, configuration.process)
-        return Changes.between(before.services, configuration.services)
+        comparison = Changes.between(before.services, configuration.services)
+        return await spread(self._reactor, comparison)
 
     async def _bind(self, claims: Sequence[Claim]) -> Binding:
         if not self._sockets.asksResolver(claims):
-            return self._sockets.bind(claims)
+            steps = self._sockets.binding(claims)
+            try:
+                return await spread(self._reactor, steps)
+            finally:
+                steps.close()
         binding: Binding = await self._inThread(self._sockets.bind, claims)
         return binding
 
@@ -293,6 +318,7 @@ class Fleet(MultiService):
         self.reloads.stop()
         followed = self._following.stopService()
         stopped: Deferred[Any] = super().stopService()
+        self._taken(None)
         self._sockets.close()
         # As long as connections go on there is something to be seen.
         stopped.addCallback(lambda _: self._display.stopService())

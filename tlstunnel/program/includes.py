@@ -8,6 +8,7 @@ import glob
 import os
 from pathlib import Path
 
+from tlstunnel.identity.permission import toRead
 from tlstunnel.program.configfile import readFile
 from tlstunnel.program.keys import INCLUDE
 from tlstunnel.program.problems import Place, Problem, Problems
@@ -51,8 +52,9 @@ class Includes:
         looked = folders or _nearest(Path(pattern).parent)
         closed = [folder for folder in looked if not _canBeSearched(folder)]
         for folder in closed:
-            remedy = f"let user {os.geteuid()} do so"
-            self._refuse(place, f"{folder} cannot be searched: Permission denied", remedy)
+            self._refuse(
+                place, f"{folder} cannot be searched: Permission denied", toRead(Path(folder))
+            )
         if not (paths or closed):
             self._refuse(place, f"{pattern!r} matches no file", "make one, or leave it out")
         for path in paths:

@@ -42,8 +42,8 @@ def mistakes(tunnel: Tunnel) -> Iterator[ConfigurationError]:
         if other.kind is not Kind.DOMAIN or other.address is not None:
             yield ConfigurationError(
                 "`local-id`",
-                f"{other} is nothing that clients can ask for (SNI), and so it is never shown, as "
-                "it is not the first",
+                f"{other} is never shown, as clients cannot ask for it (SNI), and it is not "
+                "the first",
                 "leave it out, or put it first",
             )
     for port in [] if tunnel.mode.connectsTLS else filter(_isImplicit, _portsOf(tunnel.remotes)):

@@ -8,7 +8,7 @@ An order has a number, and gets one answer with that number: C{refusals}, if it 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from tlstunnel.errors import ConfigurationError
@@ -93,9 +93,9 @@ class Known:
         self._numbers = {bound: self._numbers[bound] for bound in plan.bound}
 
 
-def heard(said: Mapping[str, Any], sockets: Mapping[int, Bound]) -> Plan:
+def heard(said: Mapping[str, Any], sockets: Mapping[int, Bound]) -> Generator[None, None, Plan]:
     """
-    The plan that was said.
+    The plan that was said, a tunnel a step.
 
     @param sockets: those that we have, by their numbers.
     @raise Refused: a tunnel cannot be made, as a chat script has changed meanwhile.
@@ -110,6 +110,7 @@ def heard(said: Mapping[str, Any], sockets: Mapping[int, Bound]) -> Plan:
             continue
         bound = tuple(sockets[number] for number in told["sockets"])
         tunnels.append(Planned(tunnel, bound))
+        yield
     if refusals:
         raise Refused(refusals)
     return Plan(tuple(tunnels), said["drain"], said["counted"])

@@ -23,15 +23,15 @@ def localIDs(
     mode: Mode | None, given: Sequence[str], sharesKeys: bool = False
 ) -> tuple[Identity, ...]:
     """
-    The identities, each once; none, where rules say it.
+    The identities; none, where rules say it.
 
     @param sharesKeys: whether there are pre-shared keys, and no certificates.
-    @raise ConfigurationError: one is missing, is none, or is one too many.
+    @raise ConfigurationError: one is missing, is none, is there twice, or is one too many.
     """
     if isByRules(mode, given):
         return ()
     if mode is Mode.SERVER and not (given or sharesKeys):
-        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
+        raise ConfigurationError("`local-id`", "is missing", "give the name in our certificate")
     if mode is Mode.SERVER and AUTO in given:
         raise ConfigurationError(f"`local-id` {AUTO}", *NOT_FOR_SERVERS)
     if mode is Mode.CLIENT and len(given) > 1:
@@ -43,7 +43,10 @@ def localIDs(
     found: dict[Identity, None] = {}
     for each in given:
         try:
-            found[Identity.parse(each)] = None
+            identity = Identity.parse(each)
         except ValueError as error:
             raise ConfigurationError.of("`local-id`", error) from None
+        if identity in found:
+            raise ConfigurationError(f"`local-id` {each}", "is given twice", "give it once")
+        found[identity] = None
     return tuple(found)

@@ -7,11 +7,13 @@ This module knows descriptors, and nothing of what is written to them.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
 import stat
 import sys
+from contextlib import suppress
 from typing import Any
 
 #: What a pipe that is ready takes without waiting (PIPE_BUF of POSIX on Linux: pipe(7)).
@@ -25,13 +27,16 @@ def openStandard() -> None:
     """
     Lead those of standard input, output and error that are closed to nowhere: else their numbers
     would become those of connections, which would get what is printed.
+
+    What is printed to standard output is lost then, which whoever prints hears of; of standard
+    error nobody could be told.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             # That is the lowest number that is free.
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
@@ -55,8 +60,9 @@ class _Output(io.FileIO):
         """
         Write what can be written.
 
-        @raise OSError: nothing can, as the disk is full; the first time alone, since what is left
-            is tried again at the end of the process, when nobody hears of it.
+        @raise OSError: nothing can, as the disk is full, or it was closed before; the first time
+            alone, since what is left is tried again at the end of the process, when nobody hears of
+            it.
         """
         if self._isLost:
             return len(data)
@@ -64,9 +70,10 @@ class _Output(io.FileIO):
             return super().write(data)
         except BrokenPipeError:
             return len(data)
-        except OSError:
+        except OSError as error:
             self._isLost = True
-            raise
+            problem = "it is closed" if error.errno == errno.EBADF else error.strerror
+            raise OSError(error.errno, problem, "standard output") from None
 
 
 def outliveReaders() -> None:
@@ -74,7 +81,7 @@ def outliveReaders() -> None:
     Let a command go on with its work when nobody reads what it prints any more.
     """
     before = sys.stdout
-    if before is sys.__stdout__ and before is not None:
+    if isinstance(before, io.TextIOWrapper):
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Output(before.fileno(), "w", closefd=False)),
             encoding=before.encoding,
@@ -82,6 +89,25 @@ def outliveReaders() -> None:
             errors="backslashreplace",
             line_buffering=before.isatty(),
         )
+
+
+def ascribed(text: str) -> str:
+    """
+    Lines of ours for standard error: each says whose it is, as others may write there too, and as
+    a log keeps lines, not what belongs together.
+    """
+    return "\n".join(f"tlstunnel: {line}" for line in text.split("\n"))
+
+
+def complain(text: str) -> None:
+    """
+    Say on standard error why it does not go on, or what is to be known; if nobody can be told, the
+    exit code has to do.
+
+    @param text: one line or several, without the name of the program.
+    """
+    with suppress(OSError):
+        sys.stderr.write(ascribed(text) + "\n")
 
 
 def isRead() -> bool:

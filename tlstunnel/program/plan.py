@@ -4,7 +4,7 @@ What is to be served: by this process, or by workers; and how that differs from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,18 +84,25 @@ class Changes:
     unchanged: tuple[str, ...] = ()
 
     @classmethod
-    def between(cls, before: Sequence[Described], after: Sequence[Described]) -> Changes:
+    def between(
+        cls, before: Sequence[Described], after: Sequence[Described]
+    ) -> Generator[None, None, Changes]:
         """
-        Compare two states.
+        Compare two states, a tunnel a step.
         """
         old = {each.name: each for each in before}
         new = {each.name: each for each in after}
         both = [name for name in new if name in old]
+        changed = set()
+        for name in both:
+            if new[name] != old[name]:
+                changed.add(name)
+            yield
         return cls(
             tuple(name for name in new if name not in old),
-            tuple(name for name in both if new[name] != old[name]),
+            tuple(name for name in both if name in changed),
             tuple(name for name in old if name not in new),
-            tuple(name for name in both if new[name] == old[name]),
+            tuple(name for name in both if name not in changed),
         )
 
     def sentences(self) -> list[str]:

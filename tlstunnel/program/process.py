@@ -184,7 +184,7 @@ def checkDescriptors() -> None:
     except OSError as error:
         raise ConfigurationError(
             "the limit of open files",
-            f"leaves too few to serve anybody ({error.strerror})",
+            f"is too low to serve a connection ({error.strerror})",
             "raise it (ulimit -n, LimitNOFILE in a unit)",
         ) from None
     finally:

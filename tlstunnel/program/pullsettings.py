@@ -54,7 +54,7 @@ POOL_PULL_KEYS = (
     ),
     _option(
         "local-id",
-        "who we are to the directory, by a certificate of the pool; by default nobody",
+        "who we are to the directory, by a certificate of the pool; by default none",
         "ID",
         Identity.parse,
     ),

@@ -80,7 +80,7 @@ def _lentByBridge(tunnel: Tunnel) -> Iterator[str]:
     ours = "" if tunnel.onward is None else _shownBy(tunnel.onward)
     if ours and tunnel.isOpen:
         yield (
-            f"anybody may connect, and the server takes whoever does for {ours}; say with "
+            f"any client may connect, and the server takes each for {ours}; say with "
             "client-id who may come"
         )
 
@@ -177,7 +177,7 @@ def _openNames(tunnel: Tunnel) -> list[ServedName]:
 
 
 def _whoAsks(name: ServedName) -> str:
-    return f"who asks for {name.name}" if name.name else "anybody"
+    return f"whoever asks for {name.name}" if name.name else "any client"
 
 
 def ofAddresses(tunnel: Tunnel, local: Sequence[Address], listened: Set[int]) -> Iterator[str]:

@@ -9,7 +9,7 @@ can be undone.  This module knows addresses and sockets, and nothing of who acce
 from __future__ import annotations
 
 import socket
-from collections.abc import Container, Hashable, Sequence
+from collections.abc import Container, Generator, Hashable, Sequence
 from dataclasses import dataclass
 
 from tlstunnel.address import InheritedAddress, Listening, TCPAddress, UNIXAddress
@@ -17,6 +17,7 @@ from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.access import Permissions, SocketAccess
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import Bound, bindOne, listenFrom, share
+from tlstunnel.net.spreading import atOnce
 from tlstunnel.program.plan import Refusal, Refused
 
 
@@ -122,7 +123,13 @@ class Sockets:
 
     def bind(self, claims: Sequence[Claim]) -> Binding:
         """
-        Find or make the sockets of C{claims}.
+        The same as L{binding}, at once.
+        """
+        return atOnce(self.binding(claims))
+
+    def binding(self, claims: Sequence[Claim]) -> Generator[None, None, Binding]:
+        """
+        Find or make the sockets of C{claims}, those of one a step.
 
         @raise Refused: some cannot be made; then none is.
         """
@@ -133,14 +140,19 @@ class Sockets:
         }
         binding = Binding(self, self._leaving(wanted))
         refusals: list[Refusal] = []
-        for claim in claims:
-            try:
-                binding.bind(claim)
-            except ConfigurationError as error:
-                refusals.append((claim.name, error))
-        if refusals:
+        try:
+            for claim in claims:
+                try:
+                    binding.bind(claim)
+                except ConfigurationError as error:
+                    refusals.append((claim.name, error))
+                yield
+            if refusals:
+                raise Refused(refusals)
+        except BaseException:
+            # Also where nobody waits for it any more.
             binding.undo()
-            raise Refused(refusals)
+            raise
         return binding
 
     def asksResolver(self, claims: Sequence[Claim]) -> bool:

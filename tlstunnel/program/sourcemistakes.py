@@ -47,7 +47,7 @@ def _keptOut(tunnel: Tunnel) -> Iterator[ConfigurationError]:
         yield ConfigurationError(
             "`deny`",
             "has all that `allow` has" if tunnel.allow else "has all addresses",
-            "nobody can connect; leave some of it out",
+            "no client can connect; leave some of it out",
         )
     else:
         for each in tunnel.local:

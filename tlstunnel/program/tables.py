@@ -141,8 +141,17 @@ def refuseKey(
         remedy = "names are those of one tunnel: write [tunnel.NAME.name...]"
         tell(_problem(file, key, "does not belong here", remedy))
         return
+    if len(key) == 1 and isinstance(file.content[name], dict):
+        tell(_problem(file, key, "there is no such table", _tableMeant(meant)))
+        return
     remedy = f"did you mean {meant}?" if meant else "see tlstunnel.toml(5)"
     tell(_problem(file, key, "there is no such key", _MODES.get(name, remedy)))
+
+
+def _tableMeant(meant: str) -> str:
+    if not meant or meant == "include":
+        return "write [tunnel.NAME] for a tunnel; see tlstunnel.toml(5)"
+    return f"did you mean [{meant}{'.NAME' if meant == 'tunnel' else ''}]?"
 
 
 def meantKey(name: str, known: Iterable[str]) -> str:

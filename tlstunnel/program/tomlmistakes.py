@@ -6,6 +6,7 @@ in those of its grammar.
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -35,11 +36,17 @@ _ESCAPES = (
 )
 _ONCE = "leave one of the two out"
 _STATEMENT = "write key = value, or [table], or # before a comment"
+_BARE = frozenset(f"{string.ascii_letters}{string.digits}-_.")
 _OTHERS = "other characters than letters, digits, hyphens and underscores"
-_TABLE_NAME = (
-    "has no ] where the name of a table should end",
-    f"put a name with {_OTHERS} between quotation marks",
-)
+
+# A line that should be the name of a table, and the name.
+_HEADER = re.compile(r"\s*\[{1,2}\s*([^\]\[#]*?)\s*(?:[\]\[#].*)?\Z")
+
+# What the message of tomllib begins with where that is wrong.
+_OF_TABLES = ("Expected ']", "Expected newline", "Invalid initial character")
+
+# A name that has a space where a dot was meant.
+_TUNNEL = re.compile(r"tunnel\s+\S+\Z")
 
 # What the message of tomllib begins with, what is wrong, and what to do about it: first what is
 # about the value of a key.
@@ -69,7 +76,6 @@ _REPEATED = (
 _OF_LINES = (
     ("Invalid statement", "is neither a key, nor a table, nor a comment", _STATEMENT),
     ("Expected '='", "has no = after a key", _STATEMENT),
-    ("Expected ']", *_TABLE_NAME),
     (
         "Invalid initial character",
         "has no key where one should be",
@@ -119,6 +125,9 @@ def explained(text: str, said: str) -> Mistake:
     for beginning, remedy in _REPEATED:
         if said.startswith(beginning):
             return Mistake(line, key, f"is at line {first} already", remedy)
+    header = _HEADER.match(text.split("\n")[line - 1])
+    if header is not None and said.startswith(_OF_TABLES):
+        return Mistake(line, (), *_noTable(header[0].strip(), header[1]))
     for beginning, problem, remedy in _OF_VALUES:
         if said.startswith(beginning):
             # A bracket is missed only where the next key comes.
@@ -176,6 +185,26 @@ def _noValue(word: str) -> tuple[str, str]:
     if word[0] in _TYPOGRAPHIC:
         return f"begins with {word[0]}", "put text between straight quotation marks"
     return f"{_shortened(word)} is not a value", "put text between quotation marks"
+
+
+def _noTable(header: str, name: str) -> tuple[str, str]:
+    """
+    What is wrong with a line that should be the name of a table, and what to do about it.
+    """
+    if _TUNNEL.match(name):
+        return f"has a space in the name of a table: {_shortened(header)}", "write [tunnel.NAME]"
+    if not name:
+        return "has no name of a table between its brackets", "write [tunnel.NAME]"
+    if "]" not in header:
+        return f"has no ] behind the name of a table: {_shortened(header)}", f"write [{name}]"
+    if header.endswith("]") and set(name) <= _BARE:
+        return f"has brackets that do not match: {_shortened(header)}", f"write [{name}]"
+    if set(name) <= _BARE:
+        return f"has something behind the name of a table: {_shortened(header)}", f"write [{name}]"
+    return (
+        f"is not the name of a table: {_shortened(header)}",
+        f"put a part of it with {_OTHERS} between quotation marks",
+    )
 
 
 def _shortened(word: str) -> str:

@@ -6,37 +6,30 @@ renewed: all at once, or not at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Container, Generator, Iterator
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlstunnel.errors import ConfigurationError
+from tlstunnel.net.listen import Bound
 from tlstunnel.net.resolve import Directory
+from tlstunnel.net.spreading import REST_SECONDS, Spreading, atOnce, rest, spread
 from tlstunnel.poolservice.description import NAME, PoolDescription
 from tlstunnel.program.leasequestion import fetch
 from tlstunnel.program.log import losses
-from tlstunnel.program.plan import Changes, Described, IServing, Plan, Refusal, Refused
+from tlstunnel.program.plan import Changes, Described, IServing, Plan, Planned
+from tlstunnel.program.preparation import AnyService, Preparation
 from tlstunnel.program.service import TunnelService
 from tlstunnel.status.facts import Gathered, Snapshot
 from tlstunnel.status.ledger import Ledger
-from tlstunnel.status.snapshot import take
+from tlstunnel.status.snapshot import taking
+from tlstunnel.tls.keycheck import keyChecksOf
 from tlstunnel.tunnel.description import Tunnel
 from tlstunnel.tunnel.prepared import Prepared
-
-if TYPE_CHECKING:
-    from tlstunnel.poolservice.service import PoolService
-
-#: What serves a tunnel, or is the pool service.
-AnyService: TypeAlias = "TunnelService | PoolService"
-
-#: The longest rest between two tunnels, in seconds.
-REST_SECONDS = 0.02
 
 
 @implementer(IServing)
@@ -64,13 +57,16 @@ class Tunnels(Service):
         self._directory = Directory(reactor)
         self._isVerbose = isVerbose
         self._draining: set[AnyService] = set()
-        self._preparation: _Preparation | None = None
+        self._preparation: Preparation | None = None
         self._up: Deferred[None] = Deferred()
         # Whom nothing has been said of yet, and whether it is new.
         self._untold: dict[AnyService, bool] = {}
         self._telling: Deferred[None] | None = None
         self._isToHeed = False
         self._heeding: Deferred[None] | None = None
+        # The last state that was taken up, and how many there were.
+        self._switch: Spreading | None = None
+        self._edition = 0
 
     # A new state
 
@@ -78,8 +74,9 @@ class Tunnels(Service):
         """
         See L{IServing.prepareNow}.
         """
+        self._finishSwitch()
         self.abort()
-        preparation = self._preparation = _Preparation(plan, self._reading)
+        preparation = self._preparation = Preparation(plan, self._reading)
         for _ in preparation.steps():
             pass
         preparation.check()
@@ -88,15 +85,17 @@ class Tunnels(Service):
         """
         See L{IServing.prepare}: a certificate a turn, as there may be thousands.
         """
+        self._finishSwitch()
         self.abort()
-        self._preparation = _Preparation(plan, self._reading)
+        self._preparation = Preparation(plan, self._reading)
         return Deferred.fromCoroutine(self._prepare(self._preparation))
 
-    async def _prepare(self, preparation: _Preparation) -> None:
+    async def _prepare(self, preparation: Preparation) -> None:
         described = (each.described for each in preparation.plan.services)
         tunnels = [each for each in described if isinstance(each, Tunnel)]
         # Held until it is used, as nobody else does so yet.
         held = await fetch(self._reactor, tunnels)
+        await keyChecksOf(self._reactor).settle(preparation.keyFiles())
         await self._oneByOne(preparation.steps())
         held.clear()
         preparation.check()
@@ -109,13 +108,8 @@ class Tunnels(Service):
         began = self._reactor.seconds()
         for _ in steps:
             taken = self._reactor.seconds() - began
-            await self._rest(min(max(taken, 0.0), REST_SECONDS))
+            await rest(self._reactor, min(max(taken, 0.0), REST_SECONDS))
             began = self._reactor.seconds()
-
-    def _rest(self, seconds: float) -> Deferred[None]:
-        over: Deferred[None] = Deferred(lambda _: call.cancel())
-        call: IDelayedCall = self._reactor.callLater(seconds, over.callback, None)
-        return over
 
     def _reading(self, described: Described) -> tuple[AnyService, Any]:
         """
@@ -141,37 +135,58 @@ class Tunnels(Service):
         See L{IServing.abort}.
         """
         preparation, self._preparation = self._preparation, None
-        for service, _ in preparation.prepared if preparation is not None else ():
-            if service not in self.services.values():
+        if preparation is None:
+            return
+        served = set(self.services.values())
+        for service, _ in preparation.prepared:
+            if service not in served:
                 service.abandon()
 
     def commit(self) -> Deferred[None]:
         """
-        See L{IServing.commit}.
+        See L{IServing.commit}: a tunnel after the other.
         """
         assert self._preparation is not None
+        self._finishSwitch()
         preparation, self._preparation = self._preparation, None
+        self._edition += 1
+        steps = self._switching(preparation)
+        if not self.running:
+            atOnce(steps)
+            return succeed(None)
+        switch = self._switch = Spreading(self._reactor, steps)
+        return switch.whenOver()
+
+    def _finishSwitch(self) -> None:
+        if self._switch is not None:
+            self._switch.finish()
+
+    def _switching(self, preparation: Preparation) -> Generator[None, None, None]:
+        """
+        Serve what was prepared, a tunnel a step.
+        """
         before, self.plan = self.plan, preparation.plan
-        changes = Changes.between(
+        changes = yield from Changes.between(
             [each.described for each in before.services],
             [each.described for each in self.plan.services],
         )
         kept = self.plan.bound
-        for service in self.services.values():
-            service.acceptLast(kept)
-            # A socket may be another tunnel's from now on.
-            service.letGo()
-        for name in changes.removed:
-            self._drain(self.services.pop(name))
+        # Those that go on as before, by their sockets, which may be another tunnel's from now on.
+        holders = {bound: each for each in self.services.values() for bound in each.bound}
         for planned, (service, prepared) in zip(
             self.plan.services, preparation.prepared, strict=True
         ):
-            name = planned.described.name
-            self.services[name] = service
-            counts = [self.ledger.observer(name)] if self.plan.isCounted else []
-            service.use(prepared, planned.bound, counts)
-            if self.running:
-                service.accept()
+            yield
+            for holder in {holders.pop(each, service) for each in (*service.bound, *planned.bound)}:
+                holder.acceptLast(kept)
+                holder.letGo()
+            try:
+                self._serve(planned, service, prepared)
+            except Exception:  # noqa: BLE001 - half a state is worse
+                self._log.failure("a tunnel could not be changed", tunnel=planned.described.name)
+        for name in changes.removed:
+            yield
+            self._drain(self.services.pop(name), kept)
         self.ledger.keep(self.services)
         if self.plan.isCounted:
             self.ledger.start()
@@ -179,9 +194,17 @@ class Tunnels(Service):
             self.ledger.stop()
         if self.running:
             self._tell(changes)
-        return succeed(None)
 
-    def _drain(self, service: AnyService) -> None:
+    def _serve(self, planned: Planned, service: AnyService, prepared: Any) -> None:
+        name = planned.described.name
+        self.services[name] = service
+        counts = [self.ledger.observer(name)] if self.plan.isCounted else []
+        service.use(prepared, planned.bound, counts)
+        if self.running:
+            service.accept()
+
+    def _drain(self, service: AnyService, kept: Container[Bound]) -> None:
+        service.acceptLast(kept)
         self._draining.add(service)
         drained = self._ending(service.drain, self.plan.drainSeconds)
         drained.addCallback(lambda _: self._draining.discard(service))
@@ -199,8 +222,9 @@ class Tunnels(Service):
 
         @param changes: what is different; by default everything is new.
         """
+        unchanged = frozenset(() if changes is None else changes.unchanged)
         for name, service in self.services.items():
-            isNew = changes is None or name not in changes.unchanged
+            isNew = name not in unchanged
             self._untold[service] = isNew or self._untold.get(service, False)
         if self._telling is None:
             self._telling = Deferred.fromCoroutine(self._oneByOne(self._announcements()))
@@ -296,17 +320,26 @@ class Tunnels(Service):
         """
         return losses.lines
 
-    def look(self) -> Snapshot:
+    async def look(self) -> Snapshot:
         """
-        How this process is.
+        How this process is; a state that is being taken up is shown once it is.
         """
-        return take(self.ledger, self, self._worker)
+        while True:
+            if self._switch is not None:
+                await self._switch.whenOver()
+            edition = self._edition
+            found = await spread(self._reactor, taking(self.ledger, self, self._worker))
+            if edition == self._edition:
+                return found
 
     def gather(self) -> Deferred[Gathered]:
         """
         See L{IServing.gather}.
         """
-        return succeed(Gathered((self.look(),)))
+        return Deferred.fromCoroutine(self._gather())
+
+    async def _gather(self) -> Gathered:
+        return Gathered((await self.look(),))
 
     def _all(self) -> tuple[AnyService, ...]:
         return (*self.services.values(), *self._draining)
@@ -317,6 +350,7 @@ class Tunnels(Service):
 
         @return: fires when all have.
         """
+        self._finishSwitch()
         super().stopService()
         self.ledger.stop()
         self.abort()
@@ -340,43 +374,3 @@ class Tunnels(Service):
                 each.hurry()
             except Exception:  # noqa: BLE001 - those of the others are to be closed, too
                 self._log.failure("a tunnel could not be hurried")
-
-
-class _Preparation:
-    """
-    A new state that is being prepared.
-
-    @ivar prepared: what is ready for the services of C{plan}, in its order.
-    """
-
-    def __init__(self, plan: Plan, read: Callable[[Described], tuple[AnyService, Any]]) -> None:
-        """
-        @param read: finds or makes what serves something, and what it takes to do so.
-        """
-        self.plan = plan
-        self.prepared: list[tuple[AnyService, Any]] = []
-        self._read = read
-        self._refusals: list[Refusal] = []
-
-    def steps(self) -> Iterator[None]:
-        """
-        Read what all need, a certificate a step.
-        """
-        for planned in self.plan.services:
-            yield
-            try:
-                service, prepared = self._read(planned.described)
-                yield from prepared.steps()
-                service.ready(prepared)
-                self.prepared.append((service, prepared))
-            except ConfigurationError as error:
-                self._refusals.append((planned.described.name, error))
-
-    def check(self) -> None:
-        """
-        See that all are ready.
-
-        @raise Refused: some are not.
-        """
-        if self._refusals:
-            raise Refused(self._refusals)

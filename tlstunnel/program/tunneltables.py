@@ -117,9 +117,11 @@ class TunnelTables:
     ) -> None:
         table, place = tableName(name), file.place("tunnel", name)
         if not isinstance(content, dict):
-            header = "tunnel.NAME" if name in _NAMES else table
-            remedy = f"write [{header}], and its keys in lines below"
-            self._refuse(place, table, "is not a table", remedy)
+            if name in _NAMES:
+                problem, remedy = "is in no tunnel", "give the table above it a name: [tunnel.NAME]"
+            else:
+                problem, remedy = "is not a table", f"write [{table}], and its keys in lines below"
+            self._refuse(place, table, problem, remedy)
         elif not NAME.fullmatch(name):
             remedy = "give 1 to 64 letters, digits, hyphens, dots and underscores"
             self._refuse(place, table, "cannot be the name of a tunnel", remedy)

@@ -17,7 +17,7 @@ from datetime import date, time
 from pathlib import Path
 
 from tlstunnel.chat.source import readyScripts
-from tlstunnel.errors import nearest
+from tlstunnel.errors import nearest, oneOf
 from tlstunnel.identity.names import KeyIdentity
 from tlstunnel.identity.pins import parsePin
 from tlstunnel.tunnel.description import WORDS
@@ -86,7 +86,7 @@ def choice(*words: str) -> Callable[[object], str]:
         word = value if isinstance(value, str) else shown(value)
         if word not in words:
             meant = nearest(word, words) if len(words) > _FEW_WORDS else ""
-            remedy = meant or f"give {' or '.join(words)}"
+            remedy = meant or f"give {oneOf(words)}"
             raise ValueError(f"{shown(value)} is not known; {remedy}")
         return word
 

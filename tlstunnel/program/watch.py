@@ -10,8 +10,8 @@ alone.  One that is only half there is waited for, without a word, for a while.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,33 +54,37 @@ def stateOf(path: Path) -> State:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def filesOf(configuration: Configuration) -> set[Path]:
+def filesOf(configuration: Configuration) -> Iterator[Path]:
     """
-    All files and directories that make what is served.
+    All files and directories that make what is served, found as they are asked for; those of
+    several tunnels are there again and again.
     """
-    files = set(configuration.files)
+    yield from configuration.files
+    entries = cache(_entries)
     for tunnel in configuration.tunnels:
         for side in tunnel.sides:
-            files.update(_filesOf(side))
+            yield from _filesOf(side, entries)
     if configuration.poolService is not None:
         # All else it reads when it is needed.
         pool = configuration.poolService.pool.path
-        files.add(pool)
-        files.update(each / "fullchain.pem" for each in _entries(pool))
-    return files
+        yield pool
+        yield from (each / "fullchain.pem" for each in _entries(pool))
 
 
-def _filesOf(tunnel: Tunnel) -> Iterator[Path]:
+def _filesOf(tunnel: Tunnel, entries: Callable[[Path], Iterable[Path]]) -> Iterator[Path]:
+    """
+    @param entries: what is in a directory; that of a thousand tunnels is read once.
+    """
     pool = tunnel.pool.path
     if tunnel.sharesKeys:
-        yield from _keysOf(pool, tunnel)
+        yield from _keysOf(pool, tunnel, entries)
     for identity in dict.fromkeys((*tunnel.localIDs, *(each.identity for each in tunnel.names))):
         yield from _credentialsOf(pool, identity)
     yield pool / "ca" / "cert.pem"
     yield from map(Path, (*tunnel.remoteIDFiles, *tunnel.denyIDFiles))
     for place in [pool / "trust", *(Path(each) for each in tunnel.trust if each not in WORDS)]:
         yield place
-        yield from _entries(place)
+        yield from entries(place)
     if tunnel.viaAuthFile is not None:
         yield tunnel.viaAuthFile
     yield from tunnel.disclosure.files.values()
@@ -99,13 +103,15 @@ def _credentialsOf(pool: Path, identity: Identity) -> tuple[Path, Path]:
     return own / "fullchain.pem", own / "privkey.pem"
 
 
-def _keysOf(pool: Path, tunnel: Tunnel) -> Iterator[Path]:
+def _keysOf(
+    pool: Path, tunnel: Tunnel, entries: Callable[[Path], Iterable[Path]]
+) -> Iterator[Path]:
     """
     The pre-shared keys that may count: ours with a server, and those of all clients.
     """
     if tunnel.mode.acceptsTLS:
         yield pool
-        yield from (each / PSK_FILE for each in _entries(pool))
+        yield from (each / PSK_FILE for each in entries(pool))
     elif tunnel.localID is not None:
         yield pool / tunnel.localID.fileName / PSK_FILE
 
@@ -186,16 +192,20 @@ class Watch:
         """
         self.served = {path: stateOf(path) for path in self._files()}
 
-    async def look(self, files: Iterable[Path] | None = None) -> dict[Path, State]:
+    async def look(
+        self, files: Iterable[Path] | None = None, known: Container[Path] = ()
+    ) -> dict[Path, State]:
         """
         Look at all files.
 
         @param files: others than those that matter now.
+        @param known: which of them are not to be looked at.
         @return: their states.
         """
         found: dict[Path, State] = {}
         for number, path in enumerate(self._files() if files is None else files, 1):
-            found[path] = stateOf(path)
+            if path not in found and path not in known:
+                found[path] = stateOf(path)
             if not number % FILES_PER_TURN:
                 await self._pause(0)
         return found

@@ -15,12 +15,14 @@ from twisted.python.failure import Failure
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.net.listen import Bound
 from tlstunnel.net.messages import Messages
+from tlstunnel.net.spreading import atOnce, spread
 from tlstunnel.program import signals
 from tlstunnel.program.orders import FACTS, NUMBER, ORDER, PLAN, Order, asAnswer, heard
 from tlstunnel.program.plan import Plan, Refused
 from tlstunnel.program.process import Process, settleMemory
 from tlstunnel.program.tunnels import Tunnels
 from tlstunnel.protocols import mysqlkey
+from tlstunnel.status.document import inJSON
 
 _NO_ROOM = ConfigurationError(
     "workers", "have no descriptors left", "raise the limit of open files (LimitNOFILE in a unit)"
@@ -81,13 +83,13 @@ class Obedience:
         self._fresh: list[int] = []
         self._preparing: Deferred[None] | None = None
         self._orders: dict[Order, Callable[[Mapping[str, Any]], Any]] = {
-            Order.SERVE: self._serve,
+            Order.SERVE: lambda message: Deferred.fromCoroutine(self._serve(message)),
             Order.PREPARE: self._prepare,
-            Order.COMMIT: lambda _: self._commit(),
+            Order.COMMIT: lambda _: Deferred.fromCoroutine(self._commit()),
             Order.ABORT: lambda _: self._abort(),
             Order.HEED: lambda _: tunnels.heed(),
             Order.TALLY: lambda _: dict(tunnels.tally()),
-            Order.LOOK: lambda _: {FACTS: tunnels.look()},
+            Order.LOOK: lambda _: Deferred.fromCoroutine(self._look()),
             Order.STOP: lambda _: process.stop(),
             Order.HURRY: lambda _: process.hurry(),
         }
@@ -140,6 +142,11 @@ class Obedience:
 
     # The orders
 
+    async def _look(self) -> Mapping[str, Any]:
+        # As a text: to make one of a thousand tunnels takes too long for a turn.
+        facts = await self._tunnels.look()
+        return {FACTS: await spread(self._process.reactor, inJSON(facts))}
+
     def _take(self, numbers: list[int], descriptors: list[int]) -> None:
         self._fresh = numbers
         for number, descriptor in zip(numbers, descriptors, strict=True):
@@ -147,21 +154,24 @@ class Obedience:
             sock.setblocking(False)
             self._sockets[number] = Bound(sock)
 
-    def _serve(self, message: Mapping[str, Any]) -> None:
+    async def _serve(self, message: Mapping[str, Any]) -> None:
         self._abandon()
         isFirst = not self._tunnels.plan.services
-        self._tunnels.prepareNow(heard(message[PLAN], self._sockets))
-        self._commit()
+        self._tunnels.prepareNow(atOnce(heard(message[PLAN], self._sockets)))
+        await self._commit()
         if isFirst:
             settleMemory()
 
     def _prepare(self, message: Mapping[str, Any]) -> Deferred[None]:
-        plan = heard(message[PLAN], self._sockets)
-        self._preparing = preparing = self._tunnels.prepare(plan)
+        self._preparing = preparing = Deferred.fromCoroutine(self._prepareAs(message[PLAN]))
         return preparing
 
-    def _commit(self) -> None:
-        self._tunnels.commit()
+    async def _prepareAs(self, said: Mapping[str, Any]) -> None:
+        plan = await spread(self._process.reactor, heard(said, self._sockets))
+        await self._tunnels.prepare(plan)
+
+    async def _commit(self) -> None:
+        await self._tunnels.commit()
         self._fresh = []
         self._keep(self._tunnels.plan)
 

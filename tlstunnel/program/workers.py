@@ -9,6 +9,7 @@ of the sockets is served by the others meanwhile.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -29,6 +30,7 @@ from tlstunnel.poolservice.description import NAME
 from tlstunnel.program.child import ANSWER_SECONDS, Child
 from tlstunnel.program.log import losses
 from tlstunnel.program.orders import FACTS, Order
+from tlstunnel.program.output import ascribed
 from tlstunnel.program.plan import IServing, Plan, Refusal, Refused
 from tlstunnel.program.pulse import Pulse
 from tlstunnel.protocols import mysqlkey
@@ -174,7 +176,7 @@ class Workers(Service):
             try:
                 _check(self.plan)
             except Refused as refused:
-                raise CannotServe(f"tlstunnel: {refused}") from None
+                raise CannotServe(ascribed(str(refused))) from None
         super().startService()
         self.reactor.callWhenRunning(self._begin)
 
@@ -282,7 +284,7 @@ def _look(worker: Child) -> Deferred[Snapshot]:
     """
     Ask C{worker} how it is.
     """
-    return worker.ask(Order.LOOK).addCallback(lambda answer: answer[FACTS])
+    return worker.ask(Order.LOOK).addCallback(lambda answer: json.loads(answer[FACTS]))
 
 
 def _check(plan: Plan) -> None:

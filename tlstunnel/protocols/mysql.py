@@ -235,6 +235,7 @@ class MySQLClient(ClientRole):
             if key.mayBeKnown:
                 await authentication.whenThereIsAKey()
             login, ahead = await self._finishLogin(proof, authentication)
+            authentication.awaited += ahead
             answers = AppAnswers(1 - ahead, authentication)
             questions = AppQuestions(ahead - 1, answers, authentication)
         self.plain.putBack(packet(1 + ahead, login))

@@ -40,6 +40,7 @@ from tlstunnel.protocols.mysqlkey import KEY_BYTES, PasswordKey, keys
 from tlstunnel.protocols.mysqlpackets import (
     AUTH_MORE_DATA,
     CONNECT_WITH_DB,
+    ERR,
     LENENC_CLIENT_DATA,
     PLUGIN_AUTH,
     packet,
@@ -108,6 +109,7 @@ class Decryption(Authentication):
     A login for which passwords are decrypted.
 
     @ivar key: with which.
+    @ivar awaited: the number of the next packet, for the app.
     """
 
     _log = Logger()
@@ -118,6 +120,8 @@ class Decryption(Authentication):
         """
         super().__init__(plugin, salt)
         self.key = key
+        # The login has 1.
+        self.awaited = 2
         self._reactor = reactor
         self._number = 0
         # Whoever keeps it waits for the key.
@@ -187,6 +191,13 @@ class AppAnswers(Holding):
         super().__init__(step)
         self._authentication = authentication
 
+    def header(self, header: bytes) -> bytes:
+        """
+        A packet begins.
+        """
+        self._authentication.awaited = header[3] + 1
+        return super().header(header)
+
     def isToHold(self, size: int) -> bool:
         """
         Passwords that are encrypted, and what leads to one, have their lengths.
@@ -210,4 +221,54 @@ class AppAnswers(Holding):
 class AppQuestions(Telling, Asking):
     """
     What an app hears: the server, and the key that it has asked for.
+
+    A server may end the login while the app is still about to say something, or waits for a key.
+    What the app awaits is an answer to what it has said last, and by its number alone it knows one.
     """
+
+    authentication: Decryption
+
+    # The header of a packet of which nothing else has come.
+    _start = b""
+
+    def header(self, header: bytes) -> bytes:
+        """
+        A packet begins; what it is, is not known yet.
+        """
+        passed = super().header(header)
+        if not self._left:
+            return self._numbered(passed, passed[3])
+        self._start = passed
+        return b""
+
+    def payload(self, part: bytes) -> bytes:
+        """
+        An error has the number that the app awaits.
+        """
+        start, self._start = self._start, b""
+        if start:
+            isError = part[0] == ERR
+            number = self.authentication.awaited if isError else start[3]
+            start = self._numbered(start, number)
+        return start + super().payload(part)
+
+    def flush(self) -> bytes:
+        """
+        What does not become whole is as it came.
+        """
+        start, self._start = self._start, b""
+        return start + super().flush()
+
+    def _takeDue(self) -> bytes:
+        """
+        The key, if it is the time.
+        """
+        due = super()._takeDue()
+        return self._numbered(due, due[3]) if due else due
+
+    def _numbered(self, start: bytes, number: int) -> bytes:
+        """
+        A packet with the app's next number, and what follows.
+        """
+        self.authentication.awaited = number + 1
+        return start[:3] + bytes((number % 256,)) + start[4:]

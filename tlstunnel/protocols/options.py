@@ -99,12 +99,14 @@ def _checkOption(word: str, value: OptionValue[object] | None, dialect: IDialect
     name, hasValue, text = word.partition("=")
     subject = f"`dialect-option` {word}"
     if name not in dialect.options:
-        whose = dialect.name if dialect.talks else "TLS from the first byte"
+        if not dialect.talks:
+            remedy = "give `starttls` too, or leave it out"
+            raise ConfigurationError(subject, "TLS from the first byte has no options", remedy)
         known = ", ".join(each for each, _ in written(dialect))
-        remedy = f"it has: {known}" if known else "leave it out; it has no options"
-        raise ConfigurationError(
-            subject, f"{whose} has no such option", nearest(name, dialect.options) or remedy
-        )
+        if not known:
+            raise ConfigurationError(subject, f"{dialect.name} has no options", "leave it out")
+        remedy = nearest(name, dialect.options) or f"it has: {known}"
+        raise ConfigurationError(subject, f"{dialect.name} has no such option", remedy)
     if value is None:
         if hasValue:
             raise ConfigurationError(subject, f"{name} takes no value", f"give {name} alone")

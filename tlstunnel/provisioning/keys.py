@@ -22,6 +22,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey, readFile
 from tlstunnel.identity.pool import RESERVED, Pool
 from tlstunnel.identity.requests import KEYS
+from tlstunnel.tls.keycheck import examine
 
 _FILES = ("request.pem", "privkey.pem")
 
@@ -164,6 +165,8 @@ def _publicIn(directory: Path) -> bytes | None:
     The public key in a directory: that of the private one, if we may read it, or of the request.
     """
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    # Other threads go on meanwhile.
+    examine(directory / "privkey.pem")
     with suppress(ConfigurationError):
         key = loadKey(directory / "privkey.pem", private=False)
         if not isinstance(key, KeyReference):

@@ -181,7 +181,9 @@ class IdentityMap:
         try:
             text = readFile(path).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise ConfigurationError(str(path), "is no text in UTF-8", "write it so") from None
+            raise ConfigurationError(
+                str(path), "is not text in UTF-8", "save it in that encoding"
+            ) from None
         lines = []
         for number, line in _logicalLines(text):
             try:
@@ -193,7 +195,7 @@ class IdentityMap:
         if not lines:
             raise ConfigurationError(
                 str(path),
-                f"has no line of the map {name}, so that nobody may log in",
+                f"has no line of the map {name}, so that no client may log in",
                 f"begin lines with {name}",
             )
         return cls(lines)

@@ -27,7 +27,9 @@ def readSecret(path: Path) -> str:
         secret = ""
     if not (0 < len(line) <= LARGEST_SECRET and secret.isprintable()):
         raise ConfigurationError(
-            str(path), "does not have one line of printable characters (UTF-8)", "write it so"
+            str(path),
+            "does not have one line of printable characters (UTF-8)",
+            "write the secret into its only line",
         )
     return secret
 
@@ -40,5 +42,7 @@ def readUser(path: Path) -> tuple[str, str]:
     """
     user, _, password = readSecret(path).partition(":")
     if not (user and password):
-        raise ConfigurationError(str(path), "does not have a line user:password", "write it so")
+        raise ConfigurationError(
+            str(path), "does not have a line user:password", "write one into it"
+        )
     return user, password

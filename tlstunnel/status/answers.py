@@ -4,22 +4,25 @@ What is answered to whom: from the path of a request to the bytes of the answer.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.template import flattenString
 
+from tlstunnel.net.spreading import spread
 from tlstunnel.status import metrics
-from tlstunnel.status.combine import combine
-from tlstunnel.status.document import Document
+from tlstunnel.status.combine import combining
+from tlstunnel.status.document import Document, inJSON
 from tlstunnel.status.facts import Gathered
 from tlstunnel.status.page import SITE, Page
 from tlstunnel.status.shared import Shared
+from tlstunnel.status.tiles import tilesOf
 from tlstunnel.status.words import ALL_UP
+
+_T = TypeVar("_T")
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -62,7 +65,7 @@ class Answers:
         """
         self._clock = clock
         self._gather = gather
-        self._document: Shared[Document] = Shared(clock, self._makeDocument)
+        self._document: Shared[Document] = Shared(clock, self._coroutine(self._makeDocument))
         page: Shared[Answer] = Shared(clock, self._coroutine(self._makePage))
         texts: Shared[Answer] = Shared(clock, self._coroutine(self._makeMetrics))
         facts: Shared[Answer] = Shared(clock, self._coroutine(self._makeJSON))
@@ -87,41 +90,29 @@ class Answers:
         return known()
 
     @staticmethod
-    def _coroutine(make: Callable[[], Any]) -> Callable[[], Deferred[Answer]]:
+    def _coroutine(make: Callable[[], Coroutine[Any, Any, _T]]) -> Callable[[], Deferred[_T]]:
         return lambda: Deferred.fromCoroutine(make())
 
-    def _makeDocument(self) -> Deferred[Document]:
-        def made(gathered: Gathered) -> Document:
-            return combine(gathered, self._clock.seconds())
-
-        return self._gather().addCallback(made)
+    async def _makeDocument(self) -> Document:
+        gathered = await self._gather()
+        return await spread(self._clock, combining(gathered, self._clock.seconds()))
 
     def _later(self, call: Callable[[], Any]) -> object:
         return self._clock.callLater(0, call)
 
-    def _turn(self) -> Deferred[None]:
-        """
-        Fires in another turn of the reactor.
-        """
-        turn: Deferred[None] = Deferred()
-        self._later(lambda: turn.callback(None))
-        return turn
-
     async def _makePage(self) -> Answer:
-        page = Page(await self._document.get(), self._later)
+        document = await self._document.get()
+        page = Page(document, await spread(self._clock, tilesOf(document)), self._later)
         html = await flattenString(None, page)
         return Answer(200, "text/html; charset=utf-8", b"<!DOCTYPE html>\n" + html + b"\n")
 
     async def _makeJSON(self) -> Answer:
-        document = await self._document.get()
-        return Answer(200, "application/json", json.dumps(document).encode() + b"\n")
+        text = await spread(self._clock, inJSON(await self._document.get()))
+        return Answer(200, "application/json", text.encode() + b"\n")
 
     async def _makeMetrics(self) -> Answer:
-        parts = []
-        for text in metrics.texts(await self._document.get()):
-            parts.append(text)
-            await self._turn()
-        return Answer(200, metrics.CONTENT_TYPE, b"".join(parts))
+        text = await spread(self._clock, metrics.texts(await self._document.get()))
+        return Answer(200, metrics.CONTENT_TYPE, text)
 
     @staticmethod
     def _noMetrics() -> Deferred[Answer]:

@@ -5,13 +5,13 @@ Asks a process that runs how it is, as the commands do: one request, within a ti
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import time
 
 from tlstunnel.address import TCPAddress, UNIXAddress
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import ourName
 from tlstunnel.status.document import VERSION, Document
 from tlstunnel.status.words import ALL_UP, clean
 
@@ -41,11 +41,11 @@ def ask(address: TCPAddress | UNIXAddress, path: str) -> tuple[int, bytes]:
     except PermissionError as error:
         raise ConfigurationError(
             f"`status` {address}",
-            f"user {os.geteuid()} may not ask there ({error.strerror})",
+            f"user {ourName()} may not ask there ({error.strerror})",
             "ask as root, or as the user that it runs as",
         ) from None
     except OSError as error:
-        raise _silent(address, f"nobody answers ({error.strerror or error})") from None
+        raise _silent(address, f"nothing answers there ({error.strerror or error})") from None
     head, separator, body = said.partition(b"\r\n\r\n")
     found = _STATUS_LINE.match(head + b"\r")
     if found is None or not separator:

@@ -5,10 +5,11 @@ Makes one document of the facts of all processes.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from math import inf
 
 from tlstunnel import __version__
+from tlstunnel.net.spreading import atOnce
 from tlstunnel.status.counts import BOUNDS
 from tlstunnel.status.document import (
     VERSION,
@@ -39,7 +40,14 @@ _DAY_SECONDS = 86400.0
 
 def combine(gathered: Gathered, now: float) -> Document:
     """
-    Put the facts of all processes together.
+    The same as L{combining}, at once.
+    """
+    return atOnce(combining(gathered, now))
+
+
+def combining(gathered: Gathered, now: float) -> Generator[None, None, Document]:
+    """
+    Put the facts of all processes together, a tunnel a step.
 
     @param now: the time that it is.
     """
@@ -48,7 +56,10 @@ def combine(gathered: Gathered, now: float) -> Document:
     for snapshot in snapshots:
         for each in snapshot["tunnels"]:
             same.setdefault(each["name"], []).append(each)
-    tunnels = [_tunnel(each, gathered.past.tunnels.get(name), now) for name, each in same.items()]
+    tunnels = []
+    for name, several in same.items():
+        tunnels.append(_tunnel(several, gathered.past.tunnels.get(name), now))
+        yield
     shown = [each for snapshot in snapshots for each in snapshot["connections"]]
     shown.sort(key=lambda each: -each["began"])
     problems = [f"worker {number} does not answer" for number in silent] + _problems(tunnels)

@@ -8,7 +8,9 @@ terminal have nothing but this document, which L{tlstunnel.status.combine} makes
 
 from __future__ import annotations
 
-from typing import TypedDict
+import json
+from collections.abc import Generator, Mapping
+from typing import Any, TypedDict
 
 from tlstunnel.status.facts import (
     ConnectionFacts,
@@ -152,3 +154,22 @@ class Document(TypedDict):
     reloads: Reloads
     pool_pull: PullFacts | None
     log_lines_dropped: int
+
+
+def inJSON(document: Mapping[str, Any]) -> Generator[None, None, str]:
+    """
+    What L{json.dumps} makes of C{document}, a tunnel or a connection a step.
+    """
+    members = []
+    for key, value in document.items():
+        if isinstance(value, list):
+            elements = []
+            for each in value:
+                elements.append(json.dumps(each))
+                yield
+            text = f"[{', '.join(elements)}]"
+        else:
+            text = json.dumps(value)
+        members.append(f"{json.dumps(key)}: {text}")
+        yield
+    return f"{{{', '.join(members)}}}"

@@ -7,8 +7,8 @@ C{tlstunnel[status]}; only here is it imported, and everything else does without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import accumulate
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import accumulate, chain
 from typing import Any
 
 from tlstunnel.errors import reasons
@@ -37,6 +37,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: What is made at once, in a turn of the reactor.
 SAMPLES_PER_TEXT = 250
+
+#: Tunnels whose metrics are put together at once.
+TUNNELS_PER_STEP = 10
 
 # HELP and TYPE.
 _HEADER_LINES = 2
@@ -68,24 +71,41 @@ class _One:
         yield self._family
 
 
-def texts(document: Document) -> Iterator[bytes]:
+def texts(document: Document) -> Generator[None, None, bytes]:
     """
-    The metrics of C{document}, some samples at a time.
-    """
-    for family in families(document):
-        samples = family.samples
-        for start in range(0, len(samples) or 1, SAMPLES_PER_TEXT):
-            family.samples = samples[start : start + SAMPLES_PER_TEXT]
-            text: bytes = exposition.generate_latest(_One(family))
-            # What begins with the name and the kind of the family goes on without.
-            yield text.split(b"\n", _HEADER_LINES)[_HEADER_LINES] if start else text
-
-
-def families(document: Document) -> Iterator[Metric]:
-    """
-    The metrics of C{document}.
+    The metrics of C{document}, some samples a step.
     """
     tunnels = document["tunnels"]
+    parts: list[list[bytes]] = []
+    for start in range(0, len(tunnels) or 1, TUNNELS_PER_STEP):
+        for number, family in enumerate(_ofTunnels(tunnels[start : start + TUNNELS_PER_STEP])):
+            if not start:
+                parts.append([])
+            for text in _textsOf(family, goesOn=start > 0):
+                parts[number].append(text)
+                yield
+    for family in (*_program(document), *_processes(document["processes"])):
+        parts.append([*_textsOf(family, goesOn=False)])
+        yield
+    return b"".join(chain.from_iterable(parts))
+
+
+def _textsOf(family: Metric, goesOn: bool) -> Iterator[bytes]:
+    """
+    @param goesOn: whether the name and the kind of the family were told before.
+    """
+    samples = family.samples
+    for start in range(0, len(samples) or 1, SAMPLES_PER_TEXT):
+        family.samples = samples[start : start + SAMPLES_PER_TEXT]
+        text: bytes = exposition.generate_latest(_One(family))
+        isToldAlready = goesOn or start
+        yield text.split(b"\n", _HEADER_LINES)[_HEADER_LINES] if isToldAlready else text
+
+
+def _ofTunnels(tunnels: Sequence[TunnelStatus]) -> Iterator[Metric]:
+    """
+    The metrics of C{tunnels}; always the same ones, in the same order.
+    """
 
     def perTunnel(family: Any, value: Callable[[TunnelStatus], float]) -> Metric:
         for each in tunnels:
@@ -173,11 +193,9 @@ def families(document: Document) -> Iterator[Metric]:
     yield leases
     yield lists
     yield from _backends(tunnels)
-    yield from _program(document)
-    yield from _processes(document["processes"])
 
 
-def _backends(tunnels: list[TunnelStatus]) -> Iterator[Metric]:
+def _backends(tunnels: Sequence[TunnelStatus]) -> Iterator[Metric]:
     """
     What is known of the places that are connected to.
     """

@@ -32,7 +32,7 @@ from tlstunnel.status.rows import (
     reloadRow,
 )
 from tlstunnel.status.sparkline import sparkline
-from tlstunnel.status.tiles import tilesOf
+from tlstunnel.status.tiles import Tile
 from tlstunnel.status.words import (
     WITHDRAWN,
     inBytes,
@@ -59,12 +59,19 @@ class Page(Element):
 
     loader = XMLFile(FilePath(str(SITE / "page.xml")))
 
-    def __init__(self, document: Document, later: Callable[[Callable[[], Any]], object]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        tiles: Sequence[Tile],
+        later: Callable[[Callable[[], Any]], object],
+    ) -> None:
         """
+        @param tiles: the most important numbers of C{document}.
         @param later: calls what it is given in another turn of the reactor.
         """
         super().__init__()
         self._document = document
+        self._tiles = tiles
         self._later = later
 
     def _paced(
@@ -131,7 +138,7 @@ class Page(Element):
         """
         return self._paced(
             tag,
-            tilesOf(self._document),
+            self._tiles,
             lambda each: {
                 "title": each.title,
                 "figure": each.figure,
@@ -162,7 +169,7 @@ class Page(Element):
             "backends": backendsOf(tunnel["backends"]),
             "dialect": protocolOf(tunnel["dialect"]),
             "mode": tunnel["mode"],
-            "expected": f"peer: {expected}" if expected else "peer: anybody",
+            "expected": f"peer: {expected}" if expected else "peer: any",
             "open": inNumbers(tunnel["open"]),
             "connections": inNumbers(tunnel["connections"]),
             "failures": tags.span(f"{inNumbers(failures)} failed", class_="failing")
@@ -306,7 +313,7 @@ class Page(Element):
             files, most = process["open_files"], process["max_files"]
             about.append(f"{inNumbers(files)} of {inNumbers(most or 0)} descriptors")
         if process["log_lines_dropped"]:
-            about.append(f"{inNumbers(process['log_lines_dropped'])} lines of the log dropped")
+            about.append(f"lines of the log dropped: {inNumbers(process['log_lines_dropped'])}")
         who = f"process {process['pid']}"
         return {
             "who": who if worker is None else f"worker {worker}, {who}",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from operator import add
 
 #: Seconds of one interval, and how many are remembered: ten minutes.
 INTERVAL_SECONDS = 10
@@ -46,10 +47,31 @@ class Rates:
         return dict(zip(self.names, map(list, zip(*self._intervals, strict=True)), strict=True))
 
 
-def together(series: Sequence[Sequence[int]]) -> list[int]:
+class Sum:
     """
     The sum of several series of which the last intervals are the same.
+
+    @ivar values: that of those there were.
     """
-    length = max(map(len, series), default=0)
-    filled = [[0] * (length - len(each)) + list(each) for each in series]
-    return [sum(values) for values in zip(*filled, strict=True)]
+
+    def __init__(self) -> None:
+        self.values: list[int] = []
+
+    def add(self, series: Sequence[int]) -> None:
+        """
+        One more.
+        """
+        known = self.values
+        longer, shorter = (known, series) if len(known) >= len(series) else (series, known)
+        start = len(longer) - len(shorter)
+        self.values = [*longer[:start], *map(add, longer[start:], shorter)]
+
+
+def together(series: Sequence[Sequence[int]]) -> list[int]:
+    """
+    The sum of C{series}.
+    """
+    total = Sum()
+    for each in series:
+        total.add(each)
+    return total.values

@@ -48,7 +48,7 @@ def identityCard(shown: tuple[Identity, list[str]]) -> Slots:
     identity, tunnels = shown
     names = ", ".join(filter(None, tunnels))
     if identity["state"] == WITHDRAWN:
-        left, when = WITHDRAWN, "nobody is served by it"
+        left, when = WITHDRAWN, "not in use"
     elif identity["state"] == "early":
         left, when = "not valid yet", f"from {moment(identity['not_before'])}"
     else:
@@ -96,7 +96,7 @@ def failureEntry(failure: FailureFacts) -> Slots:
     return {
         "time": moment(failure["time"]),
         "tunnel": failure["tunnel"],
-        "way": f"{failure['peer']} to {failure['backend'] or 'nobody'}",
+        "way": f"{failure['peer']} to {failure['backend'] or 'nowhere'}",
         "detail": failure["detail"],
     }
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tlstunnel.errors import printable
 from tlstunnel.identity.expiry import isDue
 from tlstunnel.identity.revocation import nameOf
 from tlstunnel.net.remotes import Backend
+from tlstunnel.net.spreading import atOnce
 from tlstunnel.status.counts import Histogram
 from tlstunnel.status.facts import (
     BackendFacts,
@@ -41,9 +42,12 @@ _MAX_DETAIL = 500
 _PAGE_BYTES = resource.getpagesize()
 
 
-def take(ledger: Ledger, source: Source, worker: int | None = None) -> Snapshot:
+def taking(
+    ledger: Ledger, source: Source, worker: int | None = None
+) -> Generator[None, None, Snapshot]:
     """
-    Look at this process.
+    Look at this process, a tunnel or a connection a step.  It is of one piece only where the same
+    is served from the first to the last of them.
 
     @param worker: its number, if it is one of several.
     """
@@ -53,14 +57,25 @@ def take(ledger: Ledger, source: Source, worker: int | None = None) -> Snapshot:
         name = served.described.name
         entry = ledger.entries.get(name)
         if name not in tunnels and entry is not None:
-            tunnels[name] = _tunnel(shown(served), entry, now)
-    ledger.keep(tunnels)
+            isGone = not served.running and served not in source.served()
+            if not isGone:
+                tunnels[name] = yield from _tunnel(shown(served), entry, now)
+            yield
+    ledger.keep({served.described.name for served in source.served()})
+    connections = []
+    for record in (yield from _shownOf(ledger)):
+        connections.append(_connection(record, now, worker))
+        yield
+    failures = []
+    for record in tuple(ledger.failures):
+        failures.append(_failure(record, worker))
+        yield
     return {
         "time": now,
         "process": _process(ledger, source, worker),
         "tunnels": list(tunnels.values()),
-        "connections": [_connection(each, now, worker) for each in shownOf(ledger)],
-        "failures": [_failure(each, worker) for each in ledger.failures],
+        "connections": connections,
+        "failures": failures,
         "reloads": [
             {
                 "time": each.time,
@@ -75,14 +90,33 @@ def take(ledger: Ledger, source: Source, worker: int | None = None) -> Snapshot:
     }
 
 
+def take(ledger: Ledger, source: Source, worker: int | None = None) -> Snapshot:
+    """
+    The same at once.
+    """
+    return atOnce(taking(ledger, source, worker))
+
+
 def shownOf(ledger: Ledger) -> list[Record]:
     """
     The open connections that are shown, the newest first.
     """
+    return atOnce(_shownOf(ledger))
+
+
+def _shownOf(ledger: Ledger) -> Generator[None, None, list[Record]]:
+    """
+    The same, a tunnel a step.
+    """
     half = CONNECTIONS_SHOWN // 2
-    opened = [entry.counts.opened for entry in ledger.entries.values()]
-    newest = _sorted(record for each in opened for record in islice(reversed(each), half))[:half]
-    oldest = _sorted(record for each in opened for record in islice(each, half))[-half:]
+    newest: list[Record] = []
+    oldest: list[Record] = []
+    for entry in tuple(ledger.entries.values()):
+        opened = entry.counts.opened
+        if opened:
+            newest = _sorted(chain(newest, islice(reversed(opened), half)))[:half]
+            oldest = _sorted(chain(oldest, islice(opened, half)))[-half:]
+        yield
     known = set(newest)
     return newest + [each for each in oldest if each not in known]
 
@@ -95,7 +129,14 @@ def _durations(histogram: Histogram) -> Durations:
     return {"counts": list(histogram.counts), "seconds": histogram.seconds}
 
 
-def _tunnel(served: Shown, entry: Entry, now: float) -> TunnelFacts:
+def _tunnel(served: Shown, entry: Entry, now: float) -> Generator[None, None, TunnelFacts]:
+    """
+    A tunnel, a certificate a step: there may be thousands.
+    """
+    identities = []
+    for each in _identities(served, now):
+        identities.append(each)
+        yield
     counts = entry.counts
     toNetwork, toPlain = counts.carried()
     negotiation, handshake = counts.durations()
@@ -107,7 +148,7 @@ def _tunnel(served: Shown, entry: Entry, now: float) -> TunnelFacts:
         "local": list(served.local),
         "remote": list(served.remote),
         "expected": served.expected[:_MAX_DETAIL] or None,
-        "identities": list(_identities(served, now)),
+        "identities": identities,
         "withdrawn": [str(each) for each in served.withdrawn],
         "revocation_lists": [
             {"issuer": nameOf(each)[:_MAX_DETAIL], "next_update": each.end}

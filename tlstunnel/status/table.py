@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+from tlstunnel.net.spreading import atOnce
 from tlstunnel.status.document import Document
 from tlstunnel.status.tiles import tilesOf
 from tlstunnel.status.words import (
@@ -55,7 +56,7 @@ def lines(document: Document, columns: int = sys.maxsize) -> Iterator[str]:
         f"{moment(document['time'])}"
     )
     yield from (f"  ! {clean(each)}" for each in document["problems"])
-    yield "; ".join(f"{each.title.lower()} {each.figure}" for each in tilesOf(document))
+    yield "; ".join(f"{each.title.lower()} {each.figure}" for each in atOnce(tilesOf(document)))
     yield ""
     yield from table(
         "TUNNEL,STATE,MODE,PROTOCOL,OPEN,CONNECTIONS,FAILED,REFUSED,TO NETWORK,FROM NETWORK,"

@@ -4,10 +4,11 @@ The most important numbers of a document: what the page begins with.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from tlstunnel.status.document import Document
-from tlstunnel.status.rates import together
+from tlstunnel.status.rates import Sum
 from tlstunnel.status.words import inBytes, inNumbers
 
 
@@ -23,21 +24,22 @@ class Tile:
     values: list[int]
 
 
-def tilesOf(document: Document) -> list[Tile]:
+def tilesOf(document: Document) -> Generator[None, None, list[Tile]]:
     """
-    In the order of their importance.
+    In the order of their importance, a tunnel a step.
     """
     interval = document["interval"]
     tunnels = document["tunnels"]
-
-    def grown(name: str) -> list[int]:
-        return together([each["rates"][name] for each in tunnels])
+    rates = {name: Sum() for name in ("connections", "failures", "to_network", "to_plain")}
+    for each in tunnels:
+        for name, total in rates.items():
+            total.add(each["rates"][name])
+        yield
 
     def last(values: list[int]) -> float:
         return values[-1] / interval if values else 0.0
 
-    new, failed = grown("connections"), grown("failures")
-    sent, received = grown("to_network"), grown("to_plain")
+    new, failed, sent, received = (each.values for each in rates.values())
     minute = 60 // interval
     return [
         Tile(

@@ -76,7 +76,8 @@ def _reason(code: int, certificate: crypto.X509, source: str) -> str:
             issuer = shown.issuer.rfc4514_string()
     except Exception:  # noqa: BLE001 - there are many ways to be a broken certificate
         return unknown
-    return f"{unknown}: {quote(issuer.encode())} is not among the anchors of {source}"
+    whose = f" of {source}" if source else ""
+    return f"{unknown}: {quote(issuer.encode())} is not among the anchors{whose}"
 
 
 def refusalOf(code: int, certificate: crypto.X509, depth: int, source: str) -> IdentityRefused:

@@ -27,10 +27,12 @@ class Creator:
     Makes connections that begin with the same context.
 
     @ivar isClient: whether they play the TLS client, which speaks first.
+    @ivar isQuiet: whether these are servers whose clients may never read.
     @ivar asksForCertificates: whether peers show certificates, at least some of them.
     """
 
     isClient = False
+    isQuiet = False
 
     def __init__(
         self,
@@ -183,6 +185,8 @@ class _Beside(ServerCreator):
     Makes server connections whose client must be the one of another connection, if that has
     proved an identity.  Clients do not repeat their ALPN there, and perhaps not their SNI.
     """
+
+    isQuiet = True
 
     def __init__(self, creator: ServerCreator, session: Session) -> None:
         """

@@ -89,7 +89,7 @@ def recordFailure(error: SSL.Error, session: Session | None, first: bool = False
         return TLSFailed(f"our key in a token or TPM did not sign ({reason})", cause="token")
     number = alertReasons().get(reason)
     if number is None:
-        said = reason or "OpenSSL has no word for what the peer sent"
+        said = reason or "the peer sent what OpenSSL does not understand"
         words, cause = _CAUSES.get(reason, (said, ""))
         return TLSFailed(words, cause=cause)
     alert = ALERTS.get(number, str(number))

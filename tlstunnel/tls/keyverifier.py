@@ -111,7 +111,7 @@ class KeyVerifier(Verifier):
             return TLSFailed(f"the peer offers no pre-shared key ({said})", cause="no key")
         if claim.identity is None:
             return IdentityRefused(
-                f"nobody here is called {quote(claim.name)}", cause="unknown name"
+                f"there is no key here for the name {quote(claim.name)}", cause="unknown name"
             )
         if any(each in said for each in _OTHER_KEY):
             return IdentityRefused(

@@ -20,6 +20,7 @@ from weakref import finalize
 from twisted.logger import Logger
 
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import userName
 
 #: The most bytes that such a file may come to.
 LARGEST_NOTES = 16 << 20
@@ -108,7 +109,8 @@ class Notes:
             raise self._problem("is no regular file", "give one, or a name that is free")
         if found.st_uid != os.geteuid():
             raise self._problem(
-                f"belongs to user {found.st_uid}, and not to us", f"remove it: rm {quoted}"
+                f"belongs to user {userName(found.st_uid)}, and not to us",
+                f"remove it: rm {quoted}",
             )
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)

@@ -154,6 +154,13 @@ class AcceptingService(Service, Generic[_Described, _Prepared]):
         return [port.name for port in self._ports]
 
     @property
+    def bound(self) -> list[Bound]:
+        """
+        The sockets at which it listens.
+        """
+        return [port.bound for port in self._ports]
+
+    @property
     def isBusy(self) -> bool:
         """
         Whether there are connections.

@@ -46,7 +46,7 @@ def doubts(expected: Identity | Selector | AccessList | None) -> Iterator[str]:
     if not isinstance(expected, AccessList):
         return
     if not expected.selectors:
-        yield "nobody is let in, as the list of those who may come is empty"
+        yield "no client is let in, as the list of those who may come in is empty"
     denied = set(expected.denied)
     useless = [each for each in expected.selectors if not denied.isdisjoint(selectorsFor(each))]
     if useless:

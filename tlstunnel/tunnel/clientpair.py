@@ -15,6 +15,7 @@ from tlstunnel.protocols.base import ClientRole
 from tlstunnel.protocols.conversation import Conversation
 from tlstunnel.protocols.guards import Greeted
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.keycheck import whenExamined
 from tlstunnel.tunnel.pair import ATTACKS, Pair
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import GREETING
@@ -57,7 +58,7 @@ class ClientPair(Pair):
                 await self.prepare(role)
         expected = self.expected(role)
         if expected is None:
-            raise IdentityRefused("nobody knows who must be at the other end")
+            raise IdentityRefused("it is not known which name the server has to prove")
         role = await self._reach(upgrade, role, expected)
         if self.record.client is None:
             self.factory.verified(self)
@@ -137,7 +138,9 @@ class ClientPair(Pair):
         connecting.checkTime()
         dialect, resolver = connecting.tunnel.dialect, connecting.tunnel.daneResolver
         if resolver is None:
-            creator = self.creatorFor(expected)
+            creator = await whenExamined(
+                self.factory.deadlines.clock, lambda: self.creatorFor(expected)
+            )
         else:
             # Looked up while a server is connected to.
             self.factory.tlsa(resolver).begin(expected, connecting.tunnel.remote)

@@ -16,6 +16,9 @@ from tlstunnel.tunnel.record import Client, Record
 
 _INFO = LogLevel.info
 
+# What a connection without a backend was not joined to.
+_NOWHERE = {Mode.CLIENT: "no server", Mode.SERVER: "no backend", Mode.BRIDGE: "no server"}
+
 
 def _shown(said: bytes) -> str | None:
     return printable(said.decode("latin-1")) if said else None
@@ -76,7 +79,7 @@ class ConnectionLog(Observer):
         client = record.client
         ofClient = f"client {_client(client)}, server " if client is not None else ""
         text = (
-            f"{peer}{by} to {backend or 'nobody'}: {detail}; "
+            f"{peer}{by} to {backend or _NOWHERE[record.mode]}: {detail}; "
             f"{ofClient}identity {who}, {tls}, {toNetwork} bytes sent to the network "
             f"and {toPlain} received, {record.seconds:.3f} s"
         )

@@ -21,6 +21,7 @@ from tlstunnel.identity.tlsa import TLSA, TLSARecords, counting
 from tlstunnel.net.dnsmessages import Answer, LookupFailed
 from tlstunnel.net.dnssec import ValidatingResolver
 from tlstunnel.tls.creators import Creator
+from tlstunnel.tls.keycheck import whenExamined
 from tlstunnel.tunnel.prepared import Prepared
 
 #: The type of the records (RFC 6698, section 7.1).
@@ -90,10 +91,13 @@ class TLSALookup:
         if not finding.isKnown:
             raise ConnectFailed(finding.problem, cause=finding.cause)
         if finding.records is not None:
-            return prepared.creatorByTLSA(expected, finding.records)
+            records = finding.records
+            return await whenExamined(
+                self._clock, lambda: prepared.creatorByTLSA(expected, records)
+            )
         if not prepared.believesOthers:
             raise IdentityRefused(finding.problem, cause=finding.cause)
-        return prepared.creatorFor(expected)
+        return await whenExamined(self._clock, lambda: prepared.creatorFor(expected))
 
     def _known(self, name: str) -> _Finding | None:
         """

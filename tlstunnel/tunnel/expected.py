@@ -73,7 +73,7 @@ def checkRemoteID(tunnel: Tunnel) -> None:
         if not isinstance(each, TCPAddress | SRVAddress) or each.isLiteral:
             raise ConfigurationError(
                 "`remote-id`",
-                f"is missing, and {each} names nobody whom we could expect there",
+                f"is missing, and {each} does not name the server",
                 f"add `remote-id` with the name {proves}",
             )
         hosts.add(each.domain)
@@ -94,4 +94,4 @@ def checkIdentities(tunnel: Tunnel) -> None:
     if tunnel.mode is Mode.CLIENT:
         checkRemoteID(tunnel)
     elif tunnel.localID is None and not tunnel.sharesKeys:
-        raise ConfigurationError("`local-id`", "is missing", "say whom a server tunnel stands for")
+        raise ConfigurationError("`local-id`", "is missing", "give the name in our certificate")

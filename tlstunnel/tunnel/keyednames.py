@@ -37,7 +37,9 @@ class KeyedNames(ServerNames):
             keys[key.name] = key
             yield
         if not keys:
-            self.doubts = ["nobody is let in, as none of those who may come has a pre-shared key"]
+            self.doubts = [
+                "no client is let in, as none of those who may come in has a pre-shared key"
+            ]
         weak = [key for key in keys.values() if key.isMadeUp]
         if weak:
             others = f", as do {len(weak) - 1} more" if len(weak) > 1 else ""

@@ -4,6 +4,10 @@ Where a tunnel has its own certificates from: its pool, or an agent that gives t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
 from tlstunnel.errors import ConfigurationError
 from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.lease import LEASES
@@ -24,7 +28,7 @@ def checkAgent(tunnel: Tunnel) -> None:
         raise ConfigurationError(
             subject,
             "gives certificates for `local-id`, and the rules of the pool are about those in it",
-            "name whom the tunnel stands for, or leave out `agent`",
+            "name the identity of the tunnel, or leave out `agent`",
         )
     if tunnel.sharesKeys:
         raise ConfigurationError(
@@ -57,3 +61,19 @@ def wantedOf(tunnel: Tunnel) -> tuple[Identity, ...]:
         return ()
     own = (each.identity for each in tunnel.names if not each.isWild)
     return tuple(dict.fromkeys((*tunnel.localIDs, *own)))
+
+
+def keyFilesOf(tunnel: Tunnel) -> Iterator[Path]:
+    """
+    Where the keys are that a tunnel loads while it is prepared, as far as they can be found.
+    """
+    if tunnel.onward is not None:
+        yield from keyFilesOf(tunnel.onward)
+    if tunnel.agent is not None or tunnel.negotiatesOnly or tunnel.sharesKeys:
+        return
+    own = (each.identity for each in tunnel.names)
+    for identity in dict.fromkeys((*tunnel.localIDs, *own)):
+        with suppress(ConfigurationError):
+            yield tunnel.pool.filesOf(identity)[1]
+    if tunnel.byRules:
+        yield from tunnel.pool.keyFiles()

@@ -40,7 +40,7 @@ class _StepsAside(Pair):
         self.factory.verified(self)
         self.record.advance(HANDSHAKING)
         limit = self.prepared.tunnel.limits.handshake
-        due = self.endAfter(limit, TimedOut(f"nobody began TLS within {limit:g} s"))
+        due = self.endAfter(limit, TimedOut(f"TLS did not begin within {limit:g} s"))
         begins = OnlyTLS(CLIENT_HELLO, due), OnlyTLS(SERVER_HELLO)
         fromClient, fromServer = role.toNetwork, role.toPlain
         if isinstance(role, ServerRole):

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from time import time
 
 from cryptography import x509
@@ -26,6 +27,7 @@ from tlstunnel.net.via import Login, readLogin
 from tlstunnel.protocols.setting import Setting
 from tlstunnel.tls import separation
 from tlstunnel.tls.creators import Creator, ServerCreator
+from tlstunnel.tls.keycheck import examining
 from tlstunnel.tls.keylog import KeyLog
 from tlstunnel.tls.staple import Staple
 from tlstunnel.tunnel.bridge import OF_CONNECTED, about, checkBridge, keysOf
@@ -158,7 +160,7 @@ class Prepared:
         self.setting = settingOf(tunnel, self.expected, covers)
         if tunnel.mode is Mode.CLIENT and self.expected is not None and self._judges.hasAnchors:
             with suppress(WithdrawnIdentity):
-                self.creatorFor(self.expected)
+                examining(partial(self.creatorFor, self.expected))
 
     def renewed(self) -> Prepared:
         """

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tlstunnel.address import ExecAddress, Remote
 from tlstunnel.errors import ConfigurationError
+from tlstunnel.identity.permission import toRead
 from tlstunnel.net import edges
 from tlstunnel.net.launch import Launch, User
 from tlstunnel.tunnel.description import Tunnel
@@ -149,7 +150,7 @@ def _modeOf(path: str, subject: str) -> int | None:
         raise ConfigurationError(
             subject,
             f"{path} cannot be reached: {error.strerror}",
-            f"let user {os.geteuid()} do so; 'namei -l {shlex.quote(path)}' shows why",
+            toRead(Path(path)),
         ) from None
     except OSError:
         return None

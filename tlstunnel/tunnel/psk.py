@@ -72,7 +72,7 @@ def _checkServer(tunnel: Tunnel) -> None:
         raise ConfigurationError(
             "`local-id`",
             f"is missing, and {tunnel.dialect.name} has to say who we are",
-            "say whom the tunnel stands for",
+            "give the identity of the tunnel",
         )
 
 

@@ -343,7 +343,7 @@ def checkNames(tunnel: Tunnel) -> None:
         if each.denyID and (each.anybody or (each.remoteID is None and tunnel.isOpen)):
             raise ConfigurationError(
                 f"`deny-id` of the name {each.name}",
-                "denies nobody anything, as without `remote-id` clients are not asked who they are",
+                "has no effect, as without `remote-id` clients are not asked who they are",
                 "say with `remote-id` who may come, as . for all domains and @. for all users",
             )
     for each in tunnel.names if tunnel.dialect.dialsEarly(tunnel.options) else ():

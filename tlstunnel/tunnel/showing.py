@@ -15,9 +15,11 @@ from tlstunnel.identity.credentials import Credentials
 from tlstunnel.identity.disclosure import ruleDoubts, ruleFor, whomToShow
 from tlstunnel.identity.files import reading
 from tlstunnel.identity.names import Identity
+from tlstunnel.identity.pem import unexamined
 from tlstunnel.identity.verify import coversName
 from tlstunnel.identity.withdrawal import WithdrawnIdentity
 from tlstunnel.tls.checkup import checkUsable
+from tlstunnel.tls.keycheck import KeyUnexamined
 from tlstunnel.tunnel.description import Mode, Tunnel
 from tlstunnel.tunnel.leased import credentialsOf
 
@@ -27,7 +29,7 @@ AUTO = "auto"
 #: Why that is not for server tunnels, and what to do about it.
 NOT_FOR_SERVERS = (
     "is for client tunnels: the rules of a pool say who we are to a server",
-    f"name whom the tunnel stands for; a host that is called so is '{AUTO}.'",
+    f"name the identity of the tunnel; a host that is called so is '{AUTO}.'",
 )
 
 #: Identities, pseudonyms among them, whose credentials are kept.
@@ -143,13 +145,18 @@ class _ByRules(Showing):
     def to(self, expected: Identity) -> Credentials | None:
         """
         What is shown to a server that must be C{expected}.
+
+        @raise KeyUnexamined: it takes a key that is to be examined before.
         """
         identity = whomToShow(self._pool, Caller(os.geteuid()), expected)
         if identity is None:
             return None
-        state = _stateOf(self._pool.filesOf(identity)[0])
+        certificates, key = self._pool.filesOf(identity)
+        state = _stateOf(certificates)
         known = self._known.get(identity)
         if known is None or known[0] != state:
+            if unexamined(key) is not None:
+                raise KeyUnexamined(key)
             credentials = self._pool.credentials(identity)
             checkUsable(credentials, self._minimum)
             if len(self._known) >= CREDENTIALS_KEPT:

@@ -82,7 +82,7 @@ class TunnelTrust:
         if not counting:
             raise ConfigurationError(
                 "`trust` system",
-                f"knows nobody to believe about {remote}: the public web PKI knows domains alone",
+                f"has no authority for {remote}: the public web PKI is for domains alone",
                 "give a file of anchors",
             )
         return self._told.setdefault(isPublic, Trust(together(counting)))

@@ -40,8 +40,8 @@ BACKEND_HINTS = (
     ),
     Hint(
         (BackendRefused, *SPOKEN, *SILENT),
-        "that is what {speaks} sounds like: check --remote, and that the backend speaks {spoken} "
-        "in clear there",
+        "the backend seems to speak {speaks}: check --remote, and that the backend "
+        "speaks {spoken} in clear there",
         Mode.SERVER,
         (GREETING,),
         ("speaks ",),

@@ -230,7 +230,7 @@ DIALECT_HINTS = (
     # Another protocol.
     Hint(
         (*_SPOKEN, ForeignProtocol),
-        "that is what {speaks} sounds like: check the port, and --starttls {dialect}",
+        "the server seems to speak {speaks}: check the port, and --starttls {dialect}",
         Mode.CLIENT,
         (NEGOTIATING,),
         ("speaks ",),

@@ -40,7 +40,8 @@ _UNKNOWN_CA = (
 HANDED_HINTS = (
     Hint(
         (IdentityRefused,),
-        "if this client is welcome, the program's --remote-id has to match one of these names",
+        "if this client is welcome, let the program say a --remote-id that matches a name of its "
+        "certificate",
         Mode.SERVER,
         causes=("wrong name ",),
     ),

@@ -9,8 +9,8 @@ from tlstunnel.tunnel.description import Mode
 from tlstunnel.tunnel.hints.hint import Hint
 
 _UNKNOWN_CA = (
-    "if you trust that CA, add its certificate with --trust FILE; or, where --trust is not given, "
-    "with 'tlstunnel identity trust SELECTOR FILE'"
+    "if you trust that CA, add its certificate with --trust FILE or 'tlstunnel identity trust "
+    "SELECTOR FILE'"
 )
 
 #: Of certificates that we were shown.
@@ -42,13 +42,13 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
-        "if this is the right server, give one of these names with --remote-id",
+        "if this is the right server, give a name of its certificate with --remote-id",
         Mode.CLIENT,
         causes=("wrong name ",),
     ),
     Hint(
         (IdentityRefused,),
-        "if this client is welcome, one more --remote-id has to match one of these names",
+        "if this client is welcome, add a --remote-id that matches a name of its certificate",
         Mode.SERVER,
         causes=("wrong name ",),
     ),
@@ -71,7 +71,8 @@ IDENTITY_HINTS = (
     ),
     Hint(
         (IdentityRefused,),
-        "it needs a new certificate, with its name there; common names never count",
+        "the peer needs a certificate with its name as a subject alternative name; a common name "
+        "does not count",
         causes=("no name ",),
     ),
     Hint(
