@@ -177,10 +177,11 @@ class Tunnels(Service):
             self.plan.services, preparation.prepared, strict=True
         ):
             yield
-            for holder in {holders.pop(each, service) for each in (*service.bound, *planned.bound)}:
-                holder.acceptLast(kept)
-                holder.letGo()
+            those = {holders.pop(each, service) for each in (*service.bound, *planned.bound)}
             try:
+                for holder in those:
+                    holder.acceptLast(kept)
+                    holder.letGo()
                 self._serve(planned, service, prepared)
             except Exception:  # noqa: BLE001 - half a state is worse
                 self._log.failure("a tunnel could not be changed", tunnel=planned.described.name)
