@@ -16,7 +16,7 @@ from tests.endpoints import test_life
 from tests.endpoints.stage import CLIENT, SERVER, EndpointTests, HalfTalker, Made, Talker, reactor
 from tests.loopback import wait
 from tlstunnel.address import TCPAddress
-from tlstunnel.endpoints.client import ClientConnections, TunnelClientEndpoint
+from tlstunnel.endpoints.client import ClientConnections, InnerClientPair, TunnelClientEndpoint
 from tlstunnel.errors import ConnectFailed, IdentityRefused, LimitReached
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -138,6 +138,22 @@ class FactoryTests(EndpointTests):
             assert endpoint.connections is not None
             self.assertFalse(endpoint.connections.isBusy)
             self.assertIsNone(endpoint.connections._trigger)
+
+    async def test_whatFailsAtItsBeginningTakesNoPlace(self) -> None:
+        """
+        By a fault of ours, which the program hears of.
+        """
+        factory = Made()
+        endpoint = self.client(await self.server(Made()), limits=Limits(connections=1))
+
+        def fail(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        broken = self.patch(InnerClientPair, "__init__", fail)
+        await self.assertFailure(endpoint.connect(factory), ZeroDivisionError)
+        self.assertFalse(factory.running)
+        broken.restore()
+        await endpoint.connect(factory)
 
     async def test_whoTriesAgainAtOnceLetsTheReactorGoOn(self) -> None:
         """

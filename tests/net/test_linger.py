@@ -4,6 +4,7 @@ Tests for L{tlstunnel.net.linger}, on real sockets and a clock of the test's own
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from twisted.internet.error import ConnectionDone
@@ -64,6 +65,22 @@ class LingerTests(SynchronousTestCase):
             far.send(b"but")
             self.turn()
         self.assertGreater(near.fileno(), -1)
+
+    def test_whatCannotBeWatchedHasItsTime(self) -> None:
+        """
+        And is closed then.
+        """
+
+        def refuse(reader: object) -> None:
+            raise OSError(errno.ENOSPC, "no room")
+
+        self.patch(self.reactor, "addReader", refuse)
+        near, far = self.pair()
+        self.linger.closeGently(near)
+        self.assertEqual(len(self.linger), 1)
+        self.assertEqual(far.recv(1), b"")
+        self.reactor.advance(LINGER_SECONDS)
+        self.assertEqual((len(self.linger), near.fileno()), (0, -1))
 
     def test_whatLiesUnreadResetsNobody(self) -> None:
         """

@@ -104,3 +104,19 @@ class SpreadTests(SynchronousTestCase):
         while not other.called:
             self.rested()
         self.assertEqual(len(self.done), 2)
+
+    def test_aStepThatFailsIsTheLast(self) -> None:
+        """
+        The log has it, and nobody waits for more; nor where all is to be done at once.
+        """
+
+        def steps() -> Generator[None, None, None]:
+            yield from self.steps(1.0)
+            raise ZeroDivisionError
+
+        for goOn in (lambda _: self.rested(), Spreading.finish):
+            spreading = Spreading(self.clock, steps())
+            over = spreading.whenOver()
+            goOn(spreading)
+            self.successResultOf(over)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

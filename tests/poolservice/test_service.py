@@ -299,6 +299,28 @@ class ServiceTests(HandOverTests):
             clock.advance(86400)
         self.assertTrue(any("expires in 6 days" in each for each in self.said))
 
+    def test_theyAreSaidOnTheDayAfterAFaultToo(self) -> None:
+        """
+        Which is no reason to say nothing ever again.
+        """
+        clock = MemoryReactorClock()
+        clock.advance((datetime.now(UTC) + LIFETIME - timedelta(days=40)).timestamp())
+        service = PoolService(self.described(), clock, doors=DOORS)
+        service.privilegedStartService()
+        service.accept()
+        self.addCleanup(service.stopService)
+        service.announce()
+
+        def fail(*when: object) -> None:
+            raise ZeroDivisionError
+
+        broken = self.patch(service.inventory, "warnings", fail)
+        self.assertRaises(ZeroDivisionError, clock.advance, 86400)
+        broken.restore()
+        for _ in range(20):
+            clock.advance(86400)
+        self.assertTrue(any("expires in" in each for each in self.said))
+
 
 class InventoryTests(SynchronousTestCase):
     """

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlstunnel.poolservice.turns import TURN_SECONDS, Turns
+from tlstunnel.poolservice.turns import TURN_SECONDS, UserTurns
 
 
 class _Reactor(Clock):
@@ -34,7 +34,7 @@ class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing is done yet."""
         self.clock = _Reactor()
-        self.turns = Turns(self.clock)
+        self.turns = UserTurns(self.clock)
         self.done: list[str] = []
 
     def work(self, name: str, seconds: float = 2 * TURN_SECONDS) -> Callable[[], str]:

@@ -124,3 +124,20 @@ class PulseTests(SynchronousTestCase):
             worker.answer(0)
         self.clock.advance(1.0)
         self.assertEqual([worker.killed for worker in self.workers], [[], []])
+
+    def test_whatFailsWithOneIsAskedAgain(self) -> None:
+        """
+        Else a worker that stands still later would never be replaced.
+        """
+        self.make(limit=ASK_SECONDS)
+        first, _ = self.workers
+        first.answer(1)
+
+        def fail(order: Order) -> Deferred[Mapping[str, Any]]:
+            raise ZeroDivisionError
+
+        broken = self.patch(first, "ask", fail)
+        self.assertRaises(ZeroDivisionError, self.clock.advance, self.pulse._interval)
+        broken.restore()
+        self.clock.pump([self.pulse._interval] * 4)
+        self.assertTrue(first.killed)

@@ -29,6 +29,7 @@ from tlstunnel.identity.issuer import LIFETIME, authorityOf, createIdentity, kee
 from tlstunnel.identity.names import Selector
 from tlstunnel.identity.pool import Pool
 from tlstunnel.net.access import SocketAccess
+from tlstunnel.program import announcements
 from tlstunnel.program.service import TunnelService
 from tlstunnel.protocols.registry import find
 from tlstunnel.tunnel.description import Mode, Tunnel
@@ -343,6 +344,21 @@ class DatesTests(SynchronousTestCase):
         service.reload()
         (sentence,) = self.warnings()
         self.assertIn(f"{SERVER}/fullchain.pem: the certificate expired on", sentence)
+
+    def test_alsoOnTheDayAfterAFault(self) -> None:
+        """
+        Which is no reason to say nothing ever again.
+        """
+        self.start()
+
+        def fail(*about: object) -> None:
+            raise ZeroDivisionError
+
+        broken = self.patch(announcements, "noticesOf", fail)
+        self.assertRaises(ZeroDivisionError, self.reactor.advance, 86400)
+        broken.restore()
+        self.reactor.advance(86400)
+        self.assertEqual(len(self.warnings()), 1)
 
     def test_atTheStart(self) -> None:
         """

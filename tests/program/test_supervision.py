@@ -140,6 +140,17 @@ class SupervisionTests(SynchronousTestCase):
         self.clock.advance(STATUS_SECONDS)
         self.assertEqual(self.heard()[1:], ["STATUS=stopping, 1 connection left\n"])
 
+    def test_afterAFaultItIsToldAllTheSame(self) -> None:
+        """
+        With the next look.
+        """
+        self.up()
+        self.tally = None  # type: ignore[assignment]
+        self.assertRaises(TypeError, self.clock.advance, STATUS_SECONDS)
+        self.tally = {"tunnel": 1, "connection": 3}
+        self.clock.advance(STATUS_SECONDS)
+        self.assertEqual(self.heard(), ["STATUS=1 tunnel up, 3 connections\n"])
+
     def test_aRefusalStays(self) -> None:
         """
         Until a reload is not refused.

@@ -4,13 +4,14 @@ Tests for what a fault of ours with one tunnel is to the others, in L{tlstunnel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlstunnel.net.listen import Bound
 from tlstunnel.program.tunnels import Tunnels
 
 
@@ -33,12 +34,26 @@ class Service:
     accept = abandon = letGo = lambda self: None
     announce = warn = _do
 
+    def acceptLast(self, kept: Container[Bound]) -> None:
+        """
+        Nobody waits.
+        """
+
     def heed(self) -> Iterator[None]:
         """
         Half of it is done before.
         """
         yield
         self._do()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        At once.
+        """
+        self._do()
+        return succeed(None)
+
+    hurry = _do
 
     def drain(self, seconds: float) -> Deferred[None]:
         """
@@ -91,5 +106,26 @@ class FaultTests(SynchronousTestCase):
         self.tunnels._drain(service, frozenset())
         self.assertIn(service, self.tunnels.served())
         service.drained.errback(ZeroDivisionError())
+        self.assertNotIn(service, self.tunnels.served())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_theOthersStop(self) -> None:
+        """
+        And the program ends.
+        """
+        stopped = self.tunnels.stopService()
+        self.assertEqual(self.done, ["a", "c"])
+        self.successResultOf(stopped)
+        self.tunnels.hurry()
+        self.assertEqual(self.done, ["a", "c"] * 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_aNewStateIsServedWhereAnOldTunnelCannotEnd(self) -> None:
+        """
+        As if it had ended.
+        """
+        service: Any = self.tunnels.services.pop("b")
+        self.patch(service, "drain", lambda seconds: service._do())
+        self.tunnels._drain(service, ())
         self.assertNotIn(service, self.tunnels.served())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

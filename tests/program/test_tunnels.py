@@ -200,10 +200,13 @@ class TunnelsTests(TunnelTests):
         def fail(*given: object) -> None:
             raise ZeroDivisionError
 
-        self.patch(broken, "use", fail)
-        await self.serve((self.named("a", 1), first), (self.named("b", 1), second))
-        self.assertEqual(self.remotes, [0, 1])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        for name in ("use", "acceptLast"):
+            patched = self.patch(broken, name, fail)
+            await self.serve((self.named("a", 1), first), (self.named("b", 1), second))
+            patched.restore()
+            self.assertEqual(self.remotes, [0, 1])
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            await self.serve((self.named("a"), first), (self.named("b"), second))
 
     async def test_aSocketMovesToAnotherTunnelWithWhoeverWaits(self) -> None:
         """

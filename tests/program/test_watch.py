@@ -134,6 +134,19 @@ class WatchTests(SynchronousTestCase):
             self.clock.advance(LOOK_SECONDS)
             self.clock.pump([0.0] * 5)
 
+    def test_aLookThatFailsIsNotTheLast(self) -> None:
+        """
+        What has changed meanwhile is taken up later.
+        """
+        files: Any = None
+        self.files, files = files, self.files
+        self.look()
+        self.files = files
+        self.file.write_text("two, and more")
+        self.look(3)
+        self.assertEqual(len(self.reloads), 1)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
     def test_whatHasChangedIsTakenUpOnceTwoLooksAgree(self) -> None:
         """
         And once only.

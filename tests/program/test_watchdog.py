@@ -86,3 +86,20 @@ class WatchdogTests(SynchronousTestCase):
         Watchdog(clock, 30.0, lambda: pings.append(clock.seconds())).start()
         clock.pump([1.0] * 60)
         self.assertEqual(pings, [0.0, 15.0, 30.0, 45.0, 60.0])
+
+    def test_itHearsOfUsAfterAFault(self) -> None:
+        """
+        Once is not for ever.
+        """
+        clock = Clock()
+        pings: list[float] = []
+
+        def ping() -> None:
+            pings.append(clock.seconds())
+            if len(pings) == 2:
+                raise ZeroDivisionError
+
+        Watchdog(clock, 30.0, ping).start()
+        self.assertRaises(ZeroDivisionError, clock.advance, 15.0)
+        clock.advance(15.0)
+        self.assertEqual(pings, [0.0, 15.0, 30.0])

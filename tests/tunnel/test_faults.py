@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import socket
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.loopback import TunnelTests, reactor
+from tests.loopback import SERVER, TunnelTests, reactor
 from tests.protocols.ftpdialogues import app
 from tlstunnel.address import TCPAddress
 from tlstunnel.errors import Closed, TunnelError
+from tlstunnel.identity.pool import Pool
 from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.net.networks import Networks
 from tlstunnel.net.proxyheader import SIGNATURE
 from tlstunnel.protocols.implicit import implicit
 from tlstunnel.proxy import ProxyFactory
 from tlstunnel.testing.memory import Driver
+from tlstunnel.tunnel import withdrawal
 from tlstunnel.tunnel.channel import Channel
 from tlstunnel.tunnel.limits import Limits
 from tlstunnel.tunnel.pair import Pair
+from tlstunnel.tunnel.withdrawal import Closing
 
 PEER = TCPAddress("127.0.0.1", 12345)
 
@@ -196,3 +200,42 @@ class PlaceTests(TunnelTests):
                 self.assertRaises(ZeroDivisionError, self.connect, factory, HEADER)
                 broken.restore()
                 self.places(factory, HEADER)
+
+
+class Connection:
+    """
+    One that is made with a certificate of ours, and may have no end.
+    """
+
+    ours = (SERVER,)
+
+    def __init__(self, isBroken: bool) -> None:
+        self.isBroken = isBroken
+        self.isEnded = False
+
+    def end(self, why: TunnelError) -> None:
+        """
+        End it, if that can be.
+        """
+        if self.isBroken:
+            raise ZeroDivisionError
+        self.isEnded = True
+
+
+class WithdrawalTests(SynchronousTestCase):
+    """
+    L{Closing}, where all our certificates are withdrawn.
+    """
+
+    def test_whatCannotBeEndedKeepsNobodyElse(self) -> None:
+        """
+        In this turn, and in the next one.
+        """
+        self.patch(withdrawal, "ENDS_PER_TURN", 2)
+        self.patch(withdrawal, "isWithdrawn", lambda place: True)
+        clock = Clock()
+        several = [Connection(isBroken) for isBroken in (True, False, False)]
+        Closing(lambda: several).look(Pool(Path(self.mktemp())), Deadlines(clock))
+        clock.advance(0)
+        self.assertEqual([each.isEnded for each in several], [False, True, True])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

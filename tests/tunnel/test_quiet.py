@@ -107,6 +107,28 @@ class QuietTests(SynchronousTestCase):
         self.assertEqual(service.dismissals, 1)
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    def test_oneThatCannotBeLookedAtEnds(self) -> None:
+        """
+        And keeps nobody else from it.
+        """
+
+        class Broken(Standing):
+            """
+            Nobody knows how far it is.
+            """
+
+            @property
+            def moved(self) -> int:
+                raise ZeroDivisionError
+
+        service = Service(LOOKS_PER_TURN - 1)
+        service.connections.add(Broken(service))
+        clock = self.stop(service)
+        self.assertEqual(len(service.connections), LOOKS_PER_TURN - 1)
+        clock.advance(QUIET_SECONDS)
+        self.assertEqual(service.connections, set())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_ofManyEachTurnLooksAtSome(self) -> None:
         """
         So that those which move do not have to wait for it.

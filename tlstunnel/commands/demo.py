@@ -18,6 +18,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.web.client import Agent, readBody
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -227,24 +228,21 @@ def main(options: DemoOptions) -> int:
     """
     code = 0
 
-    async def run() -> None:
+    def over(result: Failure | None) -> None:
         nonlocal code
-        try:
-            await demo.run()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and ends the demo
-            print(f"tlstunnel demo: {error}", file=sys.stderr)
+        if isinstance(result, Failure):
+            print(f"tlstunnel demo: {result.value}", file=sys.stderr)
             code = 1
-        else:
-            if not options["once"]:
-                _say("\nOpen these pages to see it; Ctrl-C ends.")
-                return
+        elif not options["once"]:
+            _say("\nOpen these pages to see it; Ctrl-C ends.")
+            return
         reactor.stop()
 
     with tempfile.TemporaryDirectory(prefix="tlstunnel-demo-") as directory:
         process = Process(reactor)
         demo = Demo(Path(directory), process)
         reactor.callWhenRunning(process.startService)
-        reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
+        reactor.callWhenRunning(lambda: Deferred.fromCoroutine(demo.run()).addBoth(over))
         reactor.addSystemEventTrigger("before", "shutdown", process.stopService)
         reactor.run()
     return code

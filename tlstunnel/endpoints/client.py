@@ -179,10 +179,15 @@ class ClientConnections(Connections):
             factory.doStop()
             call.fail(Failure(full))
             return call.connected
-        pair = InnerClientPair(self, leg, record)
+        try:
+            pair = call.pair = InnerClientPair(self, leg, record)
+        except BaseException:
+            # A fault of ours, which takes nobody else's place.
+            self._leave(record, TunnelError("see the traceback above"))
+            factory.doStop()
+            raise
         self._calls[call.transport] = call
         self.has(record, call.transport)
-        call.pair = pair
         if seconds is not None:
             late = TimedOut(f"connecting took longer than {seconds:g} s")
             call.due = self.deadlines.after(seconds, lambda: call.end(late))

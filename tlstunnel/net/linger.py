@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -120,7 +121,9 @@ class _Lingering(Descriptor):
         self._linger = linger
         self._close = close
         self._call = linger.reactor.callLater(linger.seconds, self.close)
-        self.startReading()
+        # Where the system has no room for one more that is watched, it has its time all the same.
+        with suppress(OSError):
+            self.startReading()
 
     def doRead(self) -> None:
         """

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 #: Seconds of one turn that L{spread} takes, beside the step that was begun last.
@@ -73,11 +74,13 @@ class Spreading:
     Steps that are done as L{spread} does them, or at once, when they have to be over.
     """
 
+    _log = Logger()
+
     def __init__(self, reactor: Any, steps: Generator[None, None, None]) -> None:
         """
         They begin now.
 
-        @param steps: which cannot fail.
+        @param steps: which are not to fail; where they do, that is logged, and they are over.
         """
         self._steps = steps
         self._waiting: list[Deferred[None]] = []
@@ -106,9 +109,10 @@ class Spreading:
         failure.trap(CancelledError)
         atOnce(self._steps)
 
-    def _over(self, result: Failure | None) -> Failure | None:
+    def _over(self, result: Failure | None) -> None:
         self._isOver = True
+        if isinstance(result, Failure):
+            self._log.failure("work that takes several turns failed", result)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)
-        return result

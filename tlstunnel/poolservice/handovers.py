@@ -41,7 +41,7 @@ from tlstunnel.poolservice.refusals import (
     NotForCaller,
     Undisclosed,
 )
-from tlstunnel.poolservice.turns import Turns
+from tlstunnel.poolservice.turns import UserTurns
 from tlstunnel.poolservice.wanted import Wanted
 from tlstunnel.tunnel.admission import Admission
 from tlstunnel.tunnel.channels import Channels
@@ -97,7 +97,7 @@ class HandOvers:
         self.accepts = True
         self._closing = Closing(lambda: self.open)
         self._look: Deadline | None = None
-        self._turns = Turns(reactor)
+        self._turns = UserTurns(reactor)
         self.admission = Admission(description.limits, lambda isFull: None, NAME)
         if observers is None:
             observers = () if description.quiet else (ConnectionLog(),)

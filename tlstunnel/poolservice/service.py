@@ -267,8 +267,8 @@ class PoolService(AcceptingService[PoolDescription, Inventory]):
             self._daily.cancel()
 
         def look() -> None:
-            self.warn(before)
             self._lookDaily()
+            self.warn(before)
 
         assert self.handOvers is not None
         self._daily = self.handOvers.deadlines.after(DAY_SECONDS, look)

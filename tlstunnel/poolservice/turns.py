@@ -20,9 +20,9 @@ TURN_SECONDS = 0.01
 _Work = Callable[[], Any]
 
 
-class Turns:
+class UserTurns:
     """
-    Those of one service.
+    Those of the users of one service.
     """
 
     def __init__(self, reactor: Any) -> None:

@@ -121,8 +121,8 @@ class Announcements:
 
         def look() -> None:
             if not self._isOver:
-                self.warn(before)
                 self._noticeLater()
+                self.warn(before)
 
         self._daily = self._factory.deadlines.after(DAY_SECONDS, look)
 

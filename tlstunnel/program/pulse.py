@@ -53,8 +53,9 @@ class Pulse:
 
     def start(self) -> None:
         """
-        Ask, and go on with it for as long as the process lives.
+        Ask, and go on with it for as long as the process lives, whatever fails.
         """
+        self._reactor.callLater(self._interval, self.start)
         for worker in self._workers:
             if not worker.isServing:
                 continue
@@ -64,7 +65,6 @@ class Pulse:
             self._missed[worker] += 1
             if self._limit and self._missed[worker] >= self._limit / self._interval:
                 worker.kill(f"has not answered for {self._limit:g} s")
-        self._reactor.callLater(self._interval, self.start)
 
     def _ask(self, worker: Child) -> None:
         self._missed[worker] = 0

@@ -179,9 +179,9 @@ class Supervision:
         Say from time to time how we are, where that has changed.
         """
         if self._socket is not None:
+            self._reactor.callLater(STATUS_SECONDS, self._look)
             if self._status() != self._told:
                 self._tell()
-            self._reactor.callLater(STATUS_SECONDS, self._look)
 
     def _ping(self) -> None:
         assert self._socket is not None

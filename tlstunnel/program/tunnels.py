@@ -6,11 +6,11 @@ renewed: all at once, or not at all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -177,10 +177,11 @@ class Tunnels(Service):
             self.plan.services, preparation.prepared, strict=True
         ):
             yield
-            for holder in {holders.pop(each, service) for each in (*service.bound, *planned.bound)}:
-                holder.acceptLast(kept)
-                holder.letGo()
+            those = {holders.pop(each, service) for each in (*service.bound, *planned.bound)}
             try:
+                for holder in those:
+                    holder.acceptLast(kept)
+                    holder.letGo()
                 self._serve(planned, service, prepared)
             except Exception:  # noqa: BLE001 - half a state is worse
                 self._log.failure("a tunnel could not be changed", tunnel=planned.described.name)
@@ -206,9 +207,15 @@ class Tunnels(Service):
     def _drain(self, service: AnyService, kept: Container[Bound]) -> None:
         service.acceptLast(kept)
         self._draining.add(service)
-        drained = service.drain(self.plan.drainSeconds)
-        drained.addErrback(lambda failure: self._log.failure("a tunnel ended badly", failure))
+        drained = self._ending(service.drain, self.plan.drainSeconds)
         drained.addCallback(lambda _: self._draining.discard(service))
+
+    def _ending(self, end: Callable[..., Deferred[None]], *how: float) -> Deferred[None]:
+        """
+        Let one end, in whatever way.
+        """
+        ending = maybeDeferred(end, *how)
+        return ending.addErrback(lambda failure: self._log.failure("a tunnel ended badly", failure))
 
     def _tell(self, changes: Changes | None = None) -> None:
         """
@@ -351,7 +358,7 @@ class Tunnels(Service):
         self._untold.clear()
         if self._heeding is not None:
             self._heeding.cancel()
-        stopped = DeferredList([each.stopService() for each in self._all()])
+        stopped = DeferredList([self._ending(each.stopService) for each in self._all()])
         if stopped.called:
             return stopped
         if self.plan.drainSeconds:
@@ -364,4 +371,7 @@ class Tunnels(Service):
         Close all connections now.
         """
         for each in self._all():
-            each.hurry()
+            try:
+                each.hurry()
+            except Exception:  # noqa: BLE001 - those of the others are to be closed, too
+                self._log.failure("a tunnel could not be hurried")

@@ -173,7 +173,13 @@ class Watch:
     async def _run(self) -> None:
         while True:
             await self._pause(max(LOOK_SECONDS, len(self._seen) / FILES_PER_SECOND))
-            await self._round()
+            try:
+                await self._round()
+            except CancelledError:
+                # We are to look no more.
+                raise
+            except Exception:  # noqa: BLE001 - the next look may be better
+                self._log.failure("looking failed")
 
     def _pause(self, seconds: float) -> Deferred[None]:
         over: Deferred[None] = Deferred(lambda _: call.cancel())

@@ -50,7 +50,7 @@ class Watchdog:
 
     def start(self) -> None:
         """
-        Say it from now on, until the process ends.
+        Say it from now on, until the process ends, even if that fails once.
         """
-        self._ping()
         self._reactor.callLater(self._interval, self.start)
+        self._ping()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from tlstunnel.errors import Stopped, TunnelError
 from tlstunnel.net.deadlines import Deadlines
@@ -73,6 +74,8 @@ class Quiet:
     have not moved for a while.
     """
 
+    _log = Logger()
+
     def __init__(self, service: Stopping, deadlines: Deadlines, clock: IReactorTime) -> None:
         self._service = service
         self._deadlines = deadlines
@@ -95,7 +98,11 @@ class Quiet:
         for each in left[-LOOKS_PER_TURN:]:
             # Others have ended meanwhile.
             if each in there:
-                looked[each] = self._lookAt(each)
+                try:
+                    looked[each] = self._lookAt(each)
+                except Exception:  # noqa: BLE001 - the others are to be looked at
+                    self._log.failure("a connection could not be looked at, and ends")
+                    each.end(Stopped())
         del left[-LOOKS_PER_TURN:]
         if left:
             self._deadlines.after(0, partial(self._lookAtSome, left, looked))

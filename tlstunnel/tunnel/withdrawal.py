@@ -19,6 +19,8 @@ from tlstunnel.net.deadlines import Deadlines
 from tlstunnel.tunnel.prepared import Prepared
 from tlstunnel.tunnel.record import HANDSHAKING, Record
 
+_log = Logger()
+
 #: Connections that end in one turn of the reactor.
 ENDS_PER_TURN = 50
 
@@ -169,9 +171,12 @@ def _isGone(pool: Pool, identity: Identity) -> bool:
 
 
 def _endSome(ending: list[Connection], gone: Collection[Identity], deadlines: Deadlines) -> None:
-    for each in ending[:ENDS_PER_TURN]:
-        whose = ", ".join(sorted({str(ours) for ours in each.ours if ours in gone}))
-        each.end(Withdrawn(f"it was made with a certificate that is withdrawn ({whose})"))
-    del ending[:ENDS_PER_TURN]
-    if ending:
-        deadlines.after(0, lambda: _endSome(ending, gone, deadlines))
+    now, later = ending[:ENDS_PER_TURN], ending[ENDS_PER_TURN:]
+    if later:
+        deadlines.after(0, lambda: _endSome(later, gone, deadlines))
+    for each in now:
+        try:
+            whose = ", ".join(sorted({str(ours) for ours in each.ours if ours in gone}))
+            each.end(Withdrawn(f"it was made with a certificate that is withdrawn ({whose})"))
+        except Exception:  # noqa: BLE001 - the others have to end, too
+            _log.failure("a connection of somebody who is withdrawn could not be ended")
