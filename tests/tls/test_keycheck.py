@@ -21,7 +21,15 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.identity.pem import loadKey, unexamined
 from tlstunnel.identity.pool import Pool
 from tlstunnel.tls import keycheck
-from tlstunnel.tls.keycheck import KeyChecks, KeyUnexamined, examine, examining, isSound
+from tlstunnel.tls.keycheck import (
+    MOST_LOOKS,
+    KeyChecks,
+    KeyUnexamined,
+    examine,
+    examining,
+    isSound,
+    whenExamined,
+)
 
 
 def unsound() -> Iterator[rsa.RSAPrivateNumbers]:
@@ -202,3 +210,21 @@ class KeyChecksTests(TestCase):
         self.mayGo.release()
         await self.checks.settle(self.files[:1])
         self.assertIsNone(unexamined(self.files[0]))
+
+    async def test_whatCannotBeFoundOutIsNotAskedForEver(self) -> None:
+        """
+        The reason shows.
+        """
+        asked: list[Path] = []
+
+        def examined(file: Path) -> None:
+            asked.append(file)
+            raise ArithmeticError
+
+        def call() -> None:
+            raise KeyUnexamined(self.files[0])
+
+        self.patch(keycheck, "examine", examined)
+        with self.assertRaises(ArithmeticError):
+            await whenExamined(reactor, call)
+        self.assertEqual(len(asked), MOST_LOOKS + 1)

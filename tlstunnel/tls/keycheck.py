@@ -38,6 +38,10 @@ GOES_ASIDE = all(
     for name in ("EVP_PKEY_get1_RSA", "RSA_check_key", "RSA_free", "ERR_clear_error")
 )
 
+#: How often something is tried again, as another key was missing: each of its files may have been
+#: replaced meanwhile.
+MOST_LOOKS = 10
+
 _T = TypeVar("_T")
 
 
@@ -162,11 +166,13 @@ async def whenExamined(reactor: Any, call: Callable[[], _T]) -> _T:
     """
     What C{call} returns, once all keys are examined that it needs.
     """
-    while True:
+    for _ in range(MOST_LOOKS):
         try:
             return call()
         except KeyUnexamined as missing:
             await keyChecksOf(reactor).settle([missing.file])
+    # What keeps them from being examined shows here.
+    return examining(call)
 
 
 @lru_cache(maxsize=8)
