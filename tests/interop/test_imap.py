@@ -154,7 +154,8 @@ class ServerModeTests(InteropTestCase):
             MBSYNC.format(directory=directory, port=self.port, anchors=self.anchors)
         )
         run(["mbsync", "-c", str(directory / "mbsyncrc"), "mail"]).expect()
-        (mail,) = (directory / "inbox" / "new").iterdir()
+        # In "cur" if another client has read it already.
+        (mail,) = (directory / "inbox").glob("[cn][ue][rw]/*")
         self.assertIn("for all clients", mail.read_text())
         record("imap", "server", "mbsync", "mail fetched")
 
