@@ -218,6 +218,21 @@ class TunnelsTests(TunnelTests):
         await self.goesOn(await deferToThread(self.connect, first, 1))
         await self.goesOn(await deferToThread(self.connect, second, 0))
 
+    async def test_whoGivesSocketsToTwoTunnelsKeepsTheOneThatItTakes(self) -> None:
+        """
+        One of the two comes before it, and the other one behind it.
+        """
+        first, second = self.bound
+        (third,) = bindAll(Claim([TCPAddress("127.0.0.1", 0)]))
+        giver = self.named("giver")
+        await self.tunnels.prepare(Plan((Planned(giver, (first, second)),)))
+        await self.tunnels.commit()
+        await self.serve(
+            (self.named("before"), first), (giver, third), (self.named("behind"), second)
+        )
+        for each in (first, second, third):
+            await self.goesOn(await deferToThread(self.connect, each))
+
     async def test_whoHasConnectedToWhatIsGivenUpIsServed(self) -> None:
         """
         Also if nobody has accepted it yet: it would be reset with the socket.
