@@ -184,7 +184,6 @@ class Tunnels(Service):
                     for each in holder.bound:
                         holders.pop(each, None)
                     holder.acceptLast(kept)
-                    holder.letGo()
                 self._serve(planned, service, prepared)
             except Exception:  # noqa: BLE001 - half a state is worse
                 self._log.failure("a tunnel could not be changed", tunnel=planned.described.name)
