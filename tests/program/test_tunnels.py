@@ -23,6 +23,7 @@ from tlstunnel.identity.names import Identity
 from tlstunnel.net import spreading
 from tlstunnel.net.claim import Claim
 from tlstunnel.net.listen import Bound, bindAll
+from tlstunnel.net.port import ListeningPort
 from tlstunnel.net.spreading import REST_SECONDS
 from tlstunnel.program.announcements import Announcements
 from tlstunnel.program.plan import Plan, Planned, Refused
@@ -218,6 +219,21 @@ class TunnelsTests(TunnelTests):
         await self.goesOn(await deferToThread(self.connect, first, 1))
         await self.goesOn(await deferToThread(self.connect, second, 0))
 
+    async def test_whoGivesSocketsToTwoTunnelsKeepsTheOneThatItTakes(self) -> None:
+        """
+        One of the two comes before it, and the other one behind it.
+        """
+        first, second = self.bound
+        (third,) = bindAll(Claim([TCPAddress("127.0.0.1", 0)]))
+        giver = self.named("giver")
+        await self.tunnels.prepare(Plan((Planned(giver, (first, second)),)))
+        await self.tunnels.commit()
+        await self.serve(
+            (self.named("before"), first), (giver, third), (self.named("behind"), second)
+        )
+        for each in (first, second, third):
+            await self.goesOn(await deferToThread(self.connect, each))
+
     async def test_whoHasConnectedToWhatIsGivenUpIsServed(self) -> None:
         """
         Also if nobody has accepted it yet: it would be reset with the socket.
@@ -234,6 +250,44 @@ class TunnelsTests(TunnelTests):
         await deferToThread(network.handshake)
         accepted, _ = await deferToThread(self.backends[0].accept)
         self.addCleanup(accepted.close)
+
+    async def test_whatIsGivenUpIsClosedInTheTurnOfItsTunnel(self) -> None:
+        """
+        Who connects later would be reset in the end, and may find us in another form of the
+        address; only what somebody else has made stays open.
+        """
+        self.patch(spreading, "WORK_SECONDS", 0.0)
+        first, second = self.bound
+        inherited = Bound(self.listen(), isInherited=True)
+        inherited.sock.setblocking(False)
+        before = Planned(self.named("a"), (first, inherited)), Planned(self.named("b"), (second,))
+        await self.tunnels.prepare(Plan(before))
+        await self.tunnels.commit()
+        (third,) = bindAll(Claim([TCPAddress("127.0.0.1", 0)]))
+        after = Planned(self.named("a", 1), (third,)), Planned(self.named("b", 1), (second,))
+        await self.tunnels.prepare(Plan(after))
+        taken = self.tunnels.commit()
+        while self.remotes != [1, 0]:
+            self.assertEqual(self.remotes, [0, 0])
+            await deferLater(reactor, 0)
+        self.assertFalse(taken.called)
+        self.assertEqual(first.sock.fileno(), -1)
+        self.assertNotEqual(inherited.sock.fileno(), -1)
+        await taken
+
+    async def test_whoHasLetGoOfASocketDoesNotListenThereAgain(self) -> None:
+        """
+        Also if there is room again for one more connection before its own turn comes.
+        """
+        first, _ = self.bound
+        await self.serve((self.named("a"), first))
+        service = self.tunnels.services["a"]
+        assert isinstance(service, TunnelService)
+        assert service.factory is not None
+        service.letGo()
+        service.factory.listen()
+        ports = [each for each in reactor.getReaders() if isinstance(each, ListeningPort)]
+        self.assertNotIn(first, [each.bound for each in ports])
 
     async def test_aTunnelThatIsGoneDrains(self) -> None:
         """

@@ -427,6 +427,19 @@ class WorkersServiceTests(SynchronousTestCase):
             self.successResultOf(served)
         self.assertEqual(self.reactor.told.count("KILL"), 1)
 
+    def test_whatIsGivenUpIsOpenInWorkersOnly(self) -> None:
+        """
+        They accept there what waits, each in its turn; nothing waits behind the last of them.
+        """
+        self.service.startService()
+        (planned,) = self.service.plan.services
+        prepared = self.service.prepare(Plan())
+        self.answer("prepare")
+        self.successResultOf(prepared)
+        served = self.service.commit()
+        self.assertNoResult(served)
+        self.assertEqual([each.sock.fileno() for each in planned.bound], [-1])
+
     def test_aWorkerIsToldToHeedWhoIsWithdrawn(self) -> None:
         """
         Whether it prepares anything or not.

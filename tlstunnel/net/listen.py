@@ -49,10 +49,12 @@ class Bound:
     A listening socket.
 
     @ivar unlink: a path to remove when it is closed, as long as this socket is there.
+    @ivar isInherited: whether somebody else has made it, who hands it down only once.
     """
 
     sock: socket.socket
     unlink: str = ""
+    isInherited: bool = False
     _place: tuple[int, int] | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,14 @@ class Bound:
         Whether C{unlink} still leads here, and not to what somebody else has put there, or nowhere.
         """
         return not self.unlink or (self._place is not None and _placeOf(self.unlink) == self._place)
+
+    def giveUp(self) -> None:
+        """
+        Close it, unless somebody else has made it: that one listens on, and another tunnel may want
+        it later.
+        """
+        if not self.isInherited:
+            self.close()
 
     def close(self) -> None:
         """
@@ -110,7 +120,8 @@ def bindOne(address: Listening, claim: Claim, leaving: Sequence[socket.socket] =
     @raise ConfigurationError: if it cannot be listened at.
     """
     unlink = address.path if isinstance(address, UNIXAddress) else ""
-    return [Bound(sock, unlink) for sock in bind(address, claim, leaving)]
+    isInherited = isinstance(address, InheritedAddress)
+    return [Bound(sock, unlink, isInherited) for sock in bind(address, claim, leaving)]
 
 
 def _handedDown(address: InheritedAddress | DescriptorAddress, claim: Claim) -> list[socket.socket]:

@@ -156,6 +156,15 @@ class TunnelService(AcceptingService[Tunnel, Prepared]):
         if factory is not None:
             factory.unixLegs.closeAll()
 
+    def letGo(self) -> None:
+        """
+        See L{AcceptingService.letGo}.
+        """
+        super().letGo()
+        if self.factory is not None:
+            # Where there is room again for one more connection, they may be another tunnel's.
+            self.factory.ports = []
+
     def use(
         self, prepared: Prepared, bound: Sequence[Bound], others: Sequence[IObserver] = ()
     ) -> None:

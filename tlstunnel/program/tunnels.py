@@ -177,11 +177,13 @@ class Tunnels(Service):
             self.plan.services, preparation.prepared, strict=True
         ):
             yield
-            those = {holders.pop(each, service) for each in (*service.bound, *planned.bound)}
+            those = {holders.get(each, service) for each in (*service.bound, *planned.bound)}
             try:
                 for holder in those:
+                    # All of its sockets: it may have others by the turn of whoever takes the next.
+                    for each in holder.bound:
+                        holders.pop(each, None)
                     holder.acceptLast(kept)
-                    holder.letGo()
                 self._serve(planned, service, prepared)
             except Exception:  # noqa: BLE001 - half a state is worse
                 self._log.failure("a tunnel could not be changed", tunnel=planned.described.name)

@@ -135,7 +135,10 @@ class Workers(Service):
         See L{IServing.commit}: one that does not answer in time is replaced.
         """
         assert self._next is not None
-        self.plan, self._next = self._next, None
+        before, self.plan, self._next = self.plan, self._next, None
+        for bound in before.bound - self.plan.bound:
+            # Each of them accepts what waits there, and the last one closes it.
+            bound.giveUp()
         preparing, self._preparing = self._preparing, set()
         for worker in self.workers:
             if worker.isAlive and worker not in preparing:

@@ -184,12 +184,16 @@ class AcceptingService(Service, Generic[_Described, _Prepared]):
 
     def acceptLast(self, kept: Container[Bound]) -> None:
         """
-        Accept what waits at those of our sockets that are not among C{kept}: it has connected while
-        we listened there.
+        Let go of our sockets, and give up those that are not among C{kept}.  What waits there is
+        accepted first, as it has connected while we listened; what comes later would be reset, and
+        finds another socket of ours if the address is there in another form.
         """
-        for port in self._ports:
-            if port.bound not in kept:
-                port.acceptWaiting()
+        leaving = [port for port in self._ports if port.bound not in kept]
+        for port in leaving:
+            port.acceptWaiting()
+        self.letGo()
+        for port in leaving:
+            port.bound.giveUp()
 
     def letGo(self) -> None:
         """
