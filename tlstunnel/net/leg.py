@@ -273,9 +273,6 @@ class Leg(Outgoing):
             self.stopReading()
 
     def _takeTurn(self) -> None:
-        """
-        It is our turn.
-        """
         self._isQueued = False
         self._handshake()
 
